@@ -1,0 +1,1 @@
+"""What docs/performance.md quotes, measured again with one command: ``make bench`` or ``python -m bench``."""

@@ -1,0 +1,60 @@
+"""``keepstep doctor``: is everything as it should be, and what to do where it is not."""
+
+from typing import TYPE_CHECKING
+
+import typer
+
+from keepstep.cli import arguments, exits, render
+from keepstep.cli.parts import Parts, parts_of
+from keepstep.cli.session import opened
+from keepstep.cli.signals import drive
+from keepstep.model.errors import KeepstepError
+
+if TYPE_CHECKING:
+    from keepstep.service.doctor import Finding
+
+_MARKS = {"ok": "✓", "warning": "!", "failed": "✗"}
+
+
+def doctor(context: typer.Context, json: arguments.Json = False) -> None:
+    """Look at everything that a run needs, and say what to do where something is amiss."""
+    from keepstep.service.doctor import diagnosis
+
+    found = diagnosis(drive(_examine(parts_of(context))))
+    if json:
+        render.emit(found)
+    else:
+        _show(found.checks)
+    raise typer.Exit(exits.OK if found.ok else exits.FAILED)
+
+
+async def _examine(parts: Parts) -> "list[Finding]":
+    from keepstep.service import doctor
+
+    found = doctor.look_around(parts.home, parts.setup().warnings)
+    try:
+        async with opened(parts, migrated=False) as service:
+            found += await doctor.look_at_database(service)
+    except KeepstepError as error:
+        found.append(doctor.failure("database", error))
+    for key, registered in parts.registered.items():
+        if parts.configured(key):
+            connector = parts.connector(key)
+            try:
+                found.append(doctor.upstream(registered.title, await connector.ping()))
+            finally:
+                await connector.aclose()
+    return found
+
+
+def _show(found: "list[Finding]") -> None:
+    width = max(len(finding.name) for finding in found)
+    for finding in found:
+        style = render.COLOURS[finding.state]
+        render.say(f"{_MARKS[finding.state]} {finding.name:<{width}}  {finding.message}", style=style)
+        if finding.fix:
+            render.say(f"  {'':<{width}}  Fix: {finding.fix}")
+    bad = sum(finding.state == "failed" for finding in found)
+    doubtful = sum(finding.state == "warning" for finding in found)
+    render.say()
+    render.say(f"{bad} failed, {doubtful} to look at." if bad or doubtful else "All is well.")

@@ -1,0 +1,149 @@
+"""``keepstep runs``, ``logs`` and ``stop``: what runs did and do."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from keepstep.cli import arguments, render, report
+from keepstep.cli.parts import parts_of
+from keepstep.cli.session import ask
+from keepstep.model.errors import BadRequest
+
+if TYPE_CHECKING:
+    from keepstep.service.core import Service
+    from keepstep.service.shapes import LoggedEvent, RunSummary
+
+_LIVE = ("running", "waiting")
+_LOOK_AGAIN_S = 0.5
+_STOP_PATIENCE_S = 20.0
+"""A run hears of a stop with its next page, or with its heartbeat after a quarter of its lease."""
+_STYLES = {"warning": "yellow", "error": "red"}
+
+
+def runs(
+    context: typer.Context,
+    run: Annotated[int | None, typer.Argument(metavar="[RUN]", min=1, help="Show this one in full.")] = None,
+    limit: Annotated[int, typer.Option("--limit", "-n", min=1, max=1000, help="How many.")] = 20,
+    entity: Annotated[str | None, typer.Option("--entity", help="Only runs of this entity.")] = None,
+    result: Annotated[str | None, typer.Option("--result", help="Only runs that ended so, e.g. failed.")] = None,
+    before: Annotated[int | None, typer.Option("--before", metavar="RUN", help="Only runs older than this.")] = None,
+    json: arguments.Json = False,
+) -> None:
+    """List the runs, newest first, or show one in full."""
+    parts = parts_of(context)
+    if run is not None:
+        one = ask(parts, lambda service: service.views.run(run))
+        render.emit(one) if json else report.show(one)
+        return
+    found = ask(parts, lambda service: service.views.runs(limit=limit, entity=entity, result=result, before=before))
+    if json:
+        render.emit(found)
+    elif not found:
+        render.say("There are no runs yet. Begin with: keepstep run doorloop --mode backfill")
+    else:
+        listed(found)
+
+
+def listed(found: "list[RunSummary]") -> None:
+    """A line for each run."""
+    render.table(
+        [">run", "started", "mode", "result", "entities", ">rows", ">inserted", ">updated", ">unchanged", ">deleted",
+         ">dead-lettered", ">took"],
+        [
+            [str(r.run_id), r.started_at, f"{r.mode}, dry" if r.dry_run else r.mode, r.result, r.entity, r.rows,
+             r.inserted, r.updated, r.unchanged, r.deleted, r.dead_lettered, render.duration(r.duration_ms)]
+            for r in found
+        ],
+    )  # fmt: skip
+
+
+def stop(
+    context: typer.Context,
+    integration: Annotated[
+        str | None, typer.Argument(metavar="[INTEGRATION]", help="Whose run; every integration's if none is named.")
+    ] = None,
+    json: arguments.Json = False,
+) -> None:
+    """Stop the active run. What is committed stays; the next run goes on from there."""
+    parts = parts_of(context)
+    keys = [arguments.known_integration(parts, integration)] if integration else list(parts.registered)
+
+    async def work(service: "Service") -> "list[RunSummary]":
+        return [run for key in keys if (run := await _stopped(service, key)) is not None]
+
+    ended = ask(parts, work)
+    if json:
+        render.emit({"stopped": bool(ended), "runId": ended[0].run_id if ended else None})
+    elif not ended:
+        render.say("No run is active.")
+    for run in ended:
+        if run.result in _LIVE:
+            render.complain(
+                f"Run {run.run_id} was asked to stop and has not answered; its process may be gone.",
+                "Nothing is lost: the next run takes its place.", word="Warning", style="yellow",
+            )  # fmt: skip
+        elif not json:
+            render.say(f"Run {run.run_id} has ended: {run.result}.")
+
+
+async def _stopped(service: "Service", key: str) -> "RunSummary | None":
+    """Ask the active run to stop and wait until it has; None when none is active."""
+    run_id = await service.commands.stop(key)
+    if run_id is None:
+        return None
+    deadline = time.monotonic() + _STOP_PATIENCE_S
+    while (run := await service.views.run(run_id)).result in _LIVE and time.monotonic() < deadline:  # noqa: ASYNC110
+        await asyncio.sleep(_LOOK_AGAIN_S / 5)
+    return run
+
+
+def logs(
+    context: typer.Context,
+    run: Annotated[
+        int | None, typer.Argument(metavar="[RUN]", min=1, help="Which run; the newest if left out.")
+    ] = None,
+    follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on until the run ends.")] = False,
+    json: arguments.Json = False,
+) -> None:
+    """Print what happened in a run. With --follow and --json: one JSON document a line."""
+
+    def show(event: "LoggedEvent") -> None:
+        render.emit(event, one_line=True) if json else _print(event)
+
+    async def work(service: "Service") -> "list[LoggedEvent]":
+        run_id = (await service.views.run(run) if run is not None else await _newest(service)).run_id
+        kept: list[LoggedEvent] = []
+        async for event in _events(service, run_id, follow=follow):
+            kept.append(event) if json and not follow else show(event)
+        return kept
+
+    kept = ask(parts_of(context), work)
+    if json and not follow:
+        render.emit(kept)
+
+
+async def _newest(service: "Service") -> "RunSummary":
+    newest = await service.views.runs(limit=1)
+    if not newest:
+        raise BadRequest("There are no runs yet.", fix="Begin with: keepstep run doorloop --mode backfill")
+    return newest[0]
+
+
+async def _events(service: "Service", run_id: int, *, follow: bool) -> "AsyncIterator[LoggedEvent]":
+    """A run's events in order, and those still to come."""
+    last, live = 0, True
+    while live:
+        live = follow and (await service.views.run(run_id)).result in _LIVE
+        while events := await service.views.events(run_id, after=last):
+            last = events[-1].id
+            for event in events:
+                yield event
+        if live:
+            await asyncio.sleep(_LOOK_AGAIN_S)
+
+
+def _print(event: "LoggedEvent") -> None:
+    render.say(f"{render.moment(event.ts)}  {event.msg}", style=_STYLES.get(event.level, ""))

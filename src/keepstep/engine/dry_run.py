@@ -1,0 +1,209 @@
+"""The sink that writes nothing: it probes, maps and stages like the real one, compares, and makes the delta report."""
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from datetime import datetime
+from typing import Any
+
+from keepstep.engine.batches import Batch
+from keepstep.engine.guard import Deletions, decide, prove
+from keepstep.engine.mapping import Mapping
+from keepstep.engine.sinks import Outcome, Progress, mapped, refused_letter, tally_up
+from keepstep.model.integration import Entity, Mode, Reading
+from keepstep.model.run import Counts, DeadLetter, Event, Policy, RunRequest, State
+from keepstep.store import checkpoints, runs
+from keepstep.store.arrays import bytea_array, text_array
+from keepstep.store.bisect import write_bisecting
+from keepstep.store.comparison import Comparison
+from keepstep.store.db import Connection, DataRefused
+from keepstep.store.records import Destination, Hits
+from keepstep.store.seen import SeenKeys
+from keepstep.store.session import RunSession
+
+MOST_SAMPLES = 20
+_Row = tuple[int, bytes]
+
+
+class DryRun:
+    """Compares one entity with its table. Uses temporary tables only, no checkpoint, and no dead letters."""
+
+    def __init__(
+        self, session: RunSession, entity: Entity, mapping: Mapping, destination: Destination,
+        request: RunRequest, policy: Policy, announce: Callable[[Batch, Counts, Progress], Event],
+    ) -> None:  # fmt: skip
+        self._session = session
+        self._entity = entity
+        self._mapping = mapping
+        self._destination = destination
+        self._request = request
+        self._policy = policy
+        self._announce = announce
+        self._seen = SeenKeys(f"dry_{entity.name}", temporary=True)
+        self._missing: list[str] | None = None
+        self._pages = 0
+        self._requests = 0
+        self._counts = Counts()
+        self._changed_columns: Counter[str] = Counter()
+        self._samples: list[dict[str, Any]] = []
+        self._letters: list[DeadLetter] = []
+
+    async def open(self) -> tuple[Reading, Progress]:
+        """Always from the start, and as far as a real run would go."""
+
+        async def work(connection: Connection, _now: datetime) -> tuple[Reading, Progress]:
+            known = await checkpoints.state(connection, self._session.connection_id, self._entity.name)
+            self._missing = await self._destination.missing_columns(connection)
+            await self._seen.create(connection)
+            await self._destination.create_stage(connection)
+            await runs.start_entity_anew(connection, self._session, self._entity.name)
+            full = self._request.mode is Mode.BACKFILL
+            since = None if full else (self._request.since or known["watermark"])
+            return Reading(self._request.mode, since=since, facts=known["facts"]), Progress(since=since)
+
+        return await self._session.flush(work, repeatable=False)
+
+    async def write(self, batch: Batch, progress: Progress) -> Counts:
+        """Compare a batch. Its transaction keeps nothing but the run's own counts and the keys that were met."""
+        progress.add(batch)
+        try:
+            counts = await self._session.flush(
+                lambda connection, _now: self._compare(connection, batch, progress, bisecting=False), repeatable=False
+            )
+        except DataRefused:
+            counts = await self._session.flush(
+                lambda connection, _now: self._compare(connection, batch, progress, bisecting=True), repeatable=False
+            )
+        self._counts += counts
+        self._pages += len(batch.pages)
+        self._requests += sum(page.requests for page in batch.pages)
+        return counts
+
+    async def _compare(self, connection: Connection, batch: Batch, progress: Progress, *, bisecting: bool) -> Counts:
+        letters = list(batch.letters)
+        keys = text_array(batch.keys)
+        hits = await self._hits(connection, batch)
+        met = set(await self._seen.among(connection, keys)) if hits.new or hits.other else set()
+        places = [place for place in (*hits.new, *hits.other) if batch.keys[place] not in met]
+        await self._fill_stage(connection, batch, places, letters, bisecting)
+        bad = {letter.key for letter in letters}
+        new = [key for key in (batch.keys[place] for place in hits.new) if key not in bad and key not in met]
+        comparison = Comparison(self._destination, self._missing)
+        changed = [] if self._missing is None else await comparison.changed(connection)
+        samples = await self._sample(connection, comparison, new, changed)
+        counts = tally_up(batch, progress, inserted=len(new), updated=len(changed), dead_lettered=len(letters))
+        await self._seen.add(
+            connection, progress.look, {part: text_array(values) for part, values in batch.keys_by_part().items()}
+        )
+        await runs.count_flush(
+            connection, self._session, self._entity.name, pages=len(batch.pages), expected_pages=self._pages,
+            requests=sum(page.requests for page in batch.pages), total=progress.total, counts=counts,
+        )  # fmt: skip
+        await runs.tell(connection, self._session, self._announce(batch, counts, progress))
+        self._changed_columns.update(column for row in changed for column in row["columns"])
+        self._samples += samples
+        if progress.look == 1:
+            self._letters += letters[: MOST_SAMPLES - len(self._letters)]
+        return counts
+
+    async def _hits(self, connection: Connection, batch: Batch) -> Hits:
+        if self._missing is None:
+            return Hits(list(range(len(batch.keys))), [])
+        return await self._destination.probe(connection, text_array(batch.keys), bytea_array(batch.hashes))
+
+    async def _fill_stage(
+        self, connection: Connection, batch: Batch, places: Sequence[int], letters: list[DeadLetter], bisecting: bool
+    ) -> None:
+        """Stage everything that would be written: PostgreSQL says of each value whether it could hold it."""
+        rows = mapped(self._mapping, batch, places, letters)
+        if not bisecting:
+            await self._destination.fill_stage(connection, (row for _, row in rows))
+            return
+
+        async def stage(group: Sequence[_Row]) -> int:
+            await self._destination.fill_stage(connection, (row for _, row in group))
+            return len(group)
+
+        _, refused = await write_bisecting(connection, list(rows), stage)
+        letters += [refused_letter(self._mapping, batch, place, reason) for (place, _), reason in refused]
+
+    async def _sample(
+        self, connection: Connection, comparison: Comparison, new: list[str], changed: list[dict[str, Any]]
+    ) -> list[dict[str, Any]]:
+        """Differences to show, until there are enough: half the room is kept for changes."""
+        room = MOST_SAMPLES - len(self._samples)
+        fresh = new[: max(room - MOST_SAMPLES // 2, 0)]
+        altered = {row["key"]: row for row in changed[: room - len(fresh)]}
+        if not fresh and not altered:
+            return []
+        values = await comparison.before_and_after(connection, text_array([*fresh, *altered]))
+        samples = [{"key": key, "change": "inserted", "after": _content(values[key][1])} for key in fresh]
+        for key, row in altered.items():
+            before, after = values[key]
+            columns = {name: [(before or {}).get(name), after[name]] for name in row["columns"]}
+            samples.append({"key": key, "change": "returned" if row["returns"] else "updated", "columns": columns})
+        return samples
+
+    async def close(self, progress: Progress) -> Outcome | None:
+        """Say what the reading would have deleted, and store the report."""
+        return await self._session.flush(lambda connection, _now: self._close(connection, progress), repeatable=False)
+
+    async def _close(self, connection: Connection, progress: Progress) -> Outcome | None:
+        words, deleted, held = None, 0, False
+        if self._request.mode is Mode.BACKFILL:
+            exists = self._missing is not None
+            await self._destination.plan_for_whole_table(connection)
+            unseen = await self._seen.count_unseen(connection, self._destination) if exists else 0
+            proof = prove(progress.tallies, await self._seen.distinct(connection, progress.look))
+            live = await self._destination.live_rows(connection) if unseen else 0
+            decision = decide(
+                proof, unseen=unseen, live=live, look=progress.look, can_shift=self._entity.can_shift,
+                percent=self._policy.drop_percent, floor=self._policy.drop_floor,
+            )  # fmt: skip
+            if decision is Deletions.LOOK_AGAIN:
+                progress.next_look()
+                return None
+            words, held = proof.words, decision is Deletions.HOLD
+            deleted = unseen if decision in (Deletions.DELETE, Deletions.HOLD) else 0
+            if deleted:
+                gone = await self._seen.some_unseen(connection, self._destination, MOST_SAMPLES)
+                self._samples += [
+                    {"key": key, "change": "deleted"} for key in gone[: max(MOST_SAMPLES - len(self._samples), 5)]
+                ]
+                self._samples = self._samples[-MOST_SAMPLES:]
+        report = self._report(words, deleted, held)
+        name = self._entity.name
+        await runs.finish_entity(
+            connection, self._session, name, State.SUCCEEDED, completeness=words, report=report, deleted=deleted
+        )
+        sentence = f"{name}: would delete {deleted}" + (", held for approval." if held else ".")
+        event = Event("entity-finished", sentence, entity=name, data={"state": "succeeded", "deleted": deleted})
+        await runs.tell(connection, self._session, event)
+        return Outcome(State.SUCCEEDED, deleted, event)
+
+    def _report(self, words: str | None, deleted: int, held: bool) -> dict[str, Any]:
+        counts = self._counts
+        table = self._destination.table_name
+        if self._missing is None:
+            schema = [f"table {table} would be created"]
+        else:
+            schema = [f"column {table}.{name} would be added" for name in self._missing]
+        return {
+            "inserted": counts.inserted,
+            "updated": counts.updated,
+            "unchanged": counts.unchanged,
+            "deleted": deleted,
+            "deadLettered": counts.dead_lettered,
+            "wouldBeHeld": held,
+            "completeness": words,
+            "changedColumns": dict(self._changed_columns.most_common()),
+            "samples": self._samples,
+            "deadLetters": [
+                {"recordKey": letter.key, "reason": letter.reason.replace("\0", "␀")} for letter in self._letters
+            ],
+            "schema": schema,
+            "requests": self._requests,
+        }
+
+
+def _content(row: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in row.items() if value is not None and name != "_hash"}

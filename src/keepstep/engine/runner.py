@@ -1,0 +1,252 @@
+"""One run from its lock to its end: entity after entity, a heartbeat beside them, and an end that is written down."""
+
+import asyncio
+import contextlib
+import time
+from collections.abc import Callable, Coroutine, Sequence
+from datetime import datetime
+from typing import Any
+
+from keepstep.engine.apply import Apply
+from keepstep.engine.batches import Batch
+from keepstep.engine.dry_run import DryRun
+from keepstep.engine.mapping import Mapping
+from keepstep.engine.progress import Meter
+from keepstep.engine.sinks import Outcome, Progress, Sink
+from keepstep.engine.sync import sync_entity
+from keepstep.model.errors import Fenced, KeepstepError, RateLimited, UpstreamError
+from keepstep.model.integration import Entity, Integration
+from keepstep.model.run import Counts, Event, Policy, RunRequest, State, error_json
+from keepstep.store import runs
+from keepstep.store.db import Connection, Database
+from keepstep.store.records import Destination
+from keepstep.store.session import Heartbeat, RunSession
+
+Listener = Callable[[Event], None]
+_HEARTBEAT = 2.0
+"""Seconds, at most, until a run notices that it was asked to stop."""
+_NO_HINT = 60.0
+"""Seconds to wait when upstream limits us without saying for how long."""
+
+
+class StopRequested(Exception):
+    """Somebody asked the run to stop."""
+
+
+class Runner:
+    """Runs of one integration. ``listener`` hears every event after it is committed."""
+
+    def __init__(self, database: Database, integration: Integration, policy: Policy, listener: Listener) -> None:
+        self._database = database
+        self._integration = integration
+        self._policy = policy
+        self._tell = listener
+
+    async def start(self, request: RunRequest) -> int:
+        """A new run, from its lock to its end or its first long wait; gives its id. Raises ``LockHeld``."""
+        session = await runs.begin(self._database, self._integration.key, request, lease=self._policy.lease)
+        self._tell(Event("run-started", f"Run {session.run_id} started.", data={"runId": session.run_id}))
+        return await self._drive(session, request, request.entities)
+
+    async def go_on(self, run_id: int, request: RunRequest, entities: Sequence[str]) -> int:
+        """The rest of a run that has waited: the entities that have not ended. Raises ``LockHeld``, ``Fenced``."""
+        session = await runs.resume(self._database, self._integration.key, run_id, lease=self._policy.lease)
+        self._tell(Event("run-resumed", f"Run {run_id} goes on.", data={"runId": run_id}))
+        return await self._drive(session, request, entities)
+
+    async def _drive(self, session: RunSession, request: RunRequest, entities: Sequence[str]) -> int:
+        """Work and heartbeat side by side; whichever ends first ends the other, and the end is written down."""
+        work = asyncio.create_task(self._entities(session, request, entities))
+        heartbeat = asyncio.create_task(
+            Heartbeat(self._database, session).watch(min(self._policy.lease / 4, _HEARTBEAT))
+        )
+        try:
+            await asyncio.wait({work, heartbeat}, return_when=asyncio.FIRST_COMPLETED)
+            if not work.done() and heartbeat.result() == "stop":
+                raise StopRequested
+            if not work.done():
+                raise Fenced(f"Run {session.run_id} lost its lock to another run.")
+            await self._end(session, work.result())
+        except Fenced:
+            raise
+        except StopRequested:
+            await _to_its_end(self._stop(session, work, "asked to"))
+        except asyncio.CancelledError:
+            await _to_its_end(self._stop(session, work, "interrupted"))
+            raise
+        except RateLimited as limit:
+            await _to_its_end(self._wait(session, limit))
+        except Exception as error:
+            await _to_its_end(self._fail(session, error))
+        finally:
+            await _to_its_end(self._let_go(session, work, heartbeat))
+        return session.run_id
+
+    async def _let_go(self, session: RunSession, work: "asyncio.Task[Any]", heartbeat: "asyncio.Task[Any]") -> None:
+        await _end_task(work)
+        await _end_task(heartbeat)
+        await session.release()
+
+    async def _entities(self, session: RunSession, request: RunRequest, names: Sequence[str]) -> UpstreamError | None:
+        """Every entity in turn. An answer that concerns one entity fails that one; gives the first such error."""
+        first_error = None
+        known = {entity.name: entity for entity in self._integration.entities}
+        for name in names:
+            try:
+                outcome = await self._entity(session, request, known[name])
+                self._tell(outcome.event)
+            except UpstreamError as error:
+                if isinstance(error, RateLimited):
+                    raise
+                await self._entity_failed(session, name, error)
+                if error.stops_run:
+                    raise
+                first_error = first_error or error
+        return first_error
+
+    async def _entity(self, session: RunSession, request: RunRequest, entity: Entity) -> Outcome:
+        mapping = Mapping(entity)
+        destination = Destination(self._integration.key, entity)
+        reporter = _Reporter(entity.name)
+        kind = DryRun if request.dry_run else Apply
+        sink: Sink = kind(session, entity, mapping, destination, request, self._policy, reporter.event)
+
+        def wrote(_batch: Batch, _counts: Counts, _progress: Progress) -> None:
+            if reporter.last is not None:
+                self._tell(reporter.last)
+            if session.stop_requested:
+                raise StopRequested
+
+        return await sync_entity(self._integration, entity, mapping, sink, self._policy, wrote)
+
+    async def _entity_failed(self, session: RunSession, name: str, error: UpstreamError) -> None:
+        event = Event(
+            "entity-failed", f"{name}: {error.message}", level="error", entity=name, data=error_json(error)
+        )  # fmt: skip
+
+        async def work(connection: Connection, _now: datetime) -> None:
+            await runs.finish_entity(connection, session, name, State.FAILED, error=error_json(error))
+            await runs.tell(connection, session, event)
+
+        await session.flush(work)
+        self._tell(event)
+
+    async def _end(self, session: RunSession, error: UpstreamError | None) -> None:
+        async def work(connection: Connection, _now: datetime) -> Event:
+            ended = await runs.entity_results(connection, session)
+            state = State.FAILED if ended["failed"] else State.HELD if ended["held"] else State.SUCCEEDED
+            event = _finished(session.run_id, state)
+            await runs.finish(connection, session, state, event, ended["error"])
+            return event
+
+        self._tell(await session.flush(work))
+
+    async def _fail(self, session: RunSession, error: Exception) -> None:
+        """Write the failure down; what is no error of ours by name goes on upwards as well."""
+        details = error_json(error)
+        event = Event("run-failed", f"Run {session.run_id} failed: {details['message']}", level="error", data=details)
+
+        async def work(connection: Connection, _now: datetime) -> None:
+            await runs.finish(connection, session, State.FAILED, event, details)
+
+        try:
+            await session.flush(work)
+        except KeepstepError as second:
+            raise error from second
+        self._tell(event)
+        if not isinstance(error, UpstreamError):
+            raise error
+
+    async def _stop(self, session: RunSession, work: "asyncio.Task[Any]", why: str) -> None:
+        """End inside a page if need be: its transaction is undone, everything before it stays."""
+        await _end_task(work)
+        event = Event(
+            "run-stopped", f"Run {session.run_id} stopped ({why}); the next run goes on from here.", level="warning"
+        )
+
+        async def write(connection: Connection, _now: datetime) -> None:
+            await runs.finish(connection, session, State.STOPPED, event, None)
+
+        with contextlib.suppress(KeepstepError):
+            await session.flush(write)
+        self._tell(event)
+
+    async def _wait(self, session: RunSession, limit: RateLimited) -> None:
+        """The wait is too long to sit through: the run waits in the database and the worker is free."""
+        after = limit.after if limit.after is not None else _NO_HINT
+        event = Event(
+            "run-waiting", f"Run {session.run_id} waits {after:.0f} s: {limit.message}", level="warning",
+            data={**error_json(limit), "seconds": after},
+        )  # fmt: skip
+
+        async def work(connection: Connection, _now: datetime) -> None:
+            await runs.wait(connection, session, after, event, error_json(limit))
+
+        await session.flush(work)
+        self._tell(event)
+
+
+class _Reporter:
+    """Makes the event that each flush of an entity commits with."""
+
+    def __init__(self, entity: str) -> None:
+        self._entity = entity
+        self._meter = Meter(time.monotonic())
+        self._rows = 0
+        self._counts = Counts()
+        self.last: Event | None = None
+
+    def event(self, batch: Batch, counts: Counts, progress: Progress) -> Event:
+        """What is so once the flush has committed. Called again, with the same batch, when a flush is repeated."""
+        page = batch.pages[-1]
+        tallied = sum(tally.rows for tally in progress.tallies.values())
+        self._meter.mark(time.monotonic(), tallied)
+        eta = self._meter.eta(progress.total)
+        of_total = f" of {progress.total:,}" if progress.total is not None else ""
+        notes = [note for p in batch.pages for note in p.notes]
+        words = f"{self._entity}: page {page.number}, {tallied:,}{of_total} rows" + "".join(f"; {n}" for n in notes)
+        limit = page.rate_limit
+        data = {
+            "inserted": counts.inserted, "updated": counts.updated, "unchanged": counts.unchanged,
+            "deadLettered": counts.dead_lettered, "pages": len(batch.pages), "batchRows": batch.rows, "part": page.part,
+            "total": progress.total, "look": progress.look, "rps": round(self._meter.rows_per_second, 1),
+            "etaSeconds": None if eta is None else round(eta, 1),
+            "requests": sum(p.requests for p in batch.pages),
+            "rateLimit": None if limit is None else {
+                "limit": limit.limit, "remaining": limit.remaining,
+                "reset": None if limit.reset is None else limit.reset.isoformat(),
+            },
+        }  # fmt: skip
+        self.last = Event("page", words, entity=self._entity, page=page.number, rows=tallied, data=data)
+        return self.last
+
+
+def _finished(run_id: int, state: State) -> Event:
+    words = {
+        State.SUCCEEDED: "succeeded",
+        State.HELD: "ended with deletions that wait for approval",
+        State.FAILED: "failed",
+    }
+    level = {State.SUCCEEDED: "info", State.HELD: "warning", State.FAILED: "error"}
+    return Event(
+        "run-failed" if state is State.FAILED else "run-finished", f"Run {run_id} {words[state]}.", level=level[state]
+    )
+
+
+async def _end_task(task: "asyncio.Task[Any]") -> None:
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+
+
+async def _to_its_end(work: Coroutine[Any, Any, None]) -> None:
+    """Do it whole even if we are cancelled meanwhile; the cancellation goes on afterwards."""
+    task = asyncio.ensure_future(work)
+    cancelled: asyncio.CancelledError | None = None
+    while not task.done():
+        try:
+            await asyncio.wait({task})
+        except asyncio.CancelledError as error:
+            cancelled = error
+    if cancelled is not None:
+        raise cancelled from task.exception()
+    task.result()

@@ -1,0 +1,105 @@
+"""Where a reading goes: ``Apply`` writes it, ``DryRun`` finds out what that would do; ``sync.py`` cannot tell."""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Protocol
+
+import msgspec
+
+from keepstep.engine.batches import Batch
+from keepstep.engine.guard import Tally
+from keepstep.engine.mapping import Mapping
+from keepstep.model.errors import Rejected
+from keepstep.model.integration import Reading
+from keepstep.model.run import Counts, DeadLetter, Event, State
+
+
+class Progress(msgspec.Struct):
+    """How far a reading is, beside its cursor: what the checkpoint keeps so that a killed run goes on exactly.
+
+    ``look`` counts the passes of a full reading. ``high`` is the watermark to be. ``whole``: one look received every
+    record, so that the watermark may move. ``abandoned``: a person reset the checkpoint.
+    """
+
+    since: datetime | None = None
+    look: int = 1
+    high: datetime | None = None
+    whole: bool = False
+    seen: str | None = None
+    abandoned: bool = False
+    tallies: dict[int, Tally] = msgspec.field(default_factory=dict)
+
+    def add(self, batch: Batch) -> None:
+        """Count a batch's pages in."""
+        for page, (rows, without_key, repeated) in zip(batch.pages, batch.tallies, strict=True):
+            tally = self.tallies.setdefault(page.part, Tally())
+            tally.add(rows=rows, without_key=without_key, repeated=repeated, total=page.total)
+            if page.high is not None and (self.high is None or page.high > self.high):
+                self.high = page.high
+
+    @property
+    def begun(self) -> bool:
+        """Whether anything was read."""
+        return self.look > 1 or bool(self.tallies)
+
+    def next_look(self) -> None:
+        """Begin the listing again."""
+        self.look += 1
+        self.tallies = {}
+
+    @property
+    def total(self) -> int | None:
+        """Upstream's count over the parts met so far."""
+        totals = [tally.total for tally in self.tallies.values()]
+        return None if None in totals else sum(total for total in totals if total is not None)
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How an entity of a run ended."""
+
+    state: State
+    deleted: int
+    event: Event
+
+
+class Sink(Protocol):
+    """One entity of one run."""
+
+    async def open(self) -> tuple[Reading, Progress]:
+        """Where to read from. Makes the table ready."""
+        ...
+
+    async def write(self, batch: Batch, progress: Progress) -> Counts:
+        """Everything of a batch, in one transaction."""
+        ...
+
+    async def close(self, progress: Progress) -> Outcome | None:
+        """The reading has ended; None: a full one must look a second time, with ``progress`` made ready for it."""
+        ...
+
+
+def refused_letter(mapping: Mapping, batch: Batch, place: int, reason: str) -> DeadLetter:
+    """The dead letter of a row that PostgreSQL refused for this reason."""
+    words = mapping.words_for(batch.records[place]) or f"PostgreSQL refused it: {reason}."
+    return DeadLetter(batch.keys[place], "refused", words, bytes(batch.records[place]))
+
+
+def tally_up(batch: Batch, progress: Progress, *, inserted: int, updated: int, dead_lettered: int) -> Counts:
+    """What a batch counts as. A second look counts only what it changed: its records have been counted before."""
+    if progress.look > 1:
+        return Counts(inserted=inserted, updated=updated)
+    unchanged = batch.rows - inserted - updated - dead_lettered
+    return Counts(inserted=inserted, updated=updated, unchanged=unchanged, dead_lettered=dead_lettered)
+
+
+def mapped(
+    mapping: Mapping, batch: Batch, places: Iterable[int], letters: list[DeadLetter]
+) -> Iterator[tuple[int, bytes]]:
+    """The rows of the records at ``places``; those that cannot be mapped are added to ``letters`` instead."""
+    for place, row in mapping.rows(batch.records, batch.hashes, places):
+        if isinstance(row, Rejected):
+            letters.append(DeadLetter(batch.keys[place], "value", row.message, bytes(batch.records[place])))
+        else:
+            yield place, row

@@ -1,0 +1,238 @@
+"""Faults on command: what can go wrong, which request it hits, and what it does to a page that was ready."""
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, replace
+from datetime import UTC, datetime
+from email.utils import format_datetime
+from typing import Any
+
+from keepstep.integrations.doorloop.emulator.answers import APP_SHELL, README_PAGE, Answer, message
+
+KINDS: Mapping[str, tuple[str, ...]] = {
+    "status": (),
+    "html": (),
+    "readme": (),
+    "reset": ("rst", "close"),
+    "hang": (),
+    "latency": (),
+    "truncate": ("connection", "body"),
+    "empty": (),
+    "envelope": ("items", "list", "null", "total-text", "no-total", "no-data", "wrapped"),
+    "repeat": (),
+    "bad-json": (),
+    "bad-utf8": (),
+    "shift": ("rename", "replace"),
+}
+"""Kind -> its variants, the first being the default. A kind may also be a status: ``429``, ``503``."""
+
+HEADER_STYLES = ("none", "x-ratelimit", "ratelimit", "ratelimit-draft")
+_TOTAL = re.compile(rb'"total":\s*(\d+)')
+_RETRY_STYLES = ("seconds", "date", "absent")
+_MESSAGES = {
+    400: "Validation Failed", 401: "Unauthorized", 403: "Forbidden", 404: "Not Found", 405: "METHOD_NOT_ALLOWED",
+    429: "RATE_LIMIT_EXCEEDED", 500: "Internal Server Error", 502: "Bad Gateway", 503: "Service Unavailable",
+}  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """One fault and the requests it waits for.
+
+    ``count``: how many requests it hits (None: all, for ever); ``after``: how many fitting ones it lets pass first.
+    ``entity``, ``path`` (a part of it) and ``page`` narrow it. ``seconds``: how long latency lasts. ``keep``: the
+    share of a truncated body that arrives. ``rows``: how many records a shift moves. ``retry_after`` is in seconds.
+    """
+
+    kind: str
+    variant: str = ""
+    count: int | None = 1
+    after: int = 0
+    entity: str | None = None
+    path: str | None = None
+    page: int | None = None
+    status: int = 500
+    retry_after: float | None = None
+    retry_after_as: str = "seconds"
+    headers: str = "none"
+    seconds: float = 1.0
+    keep: float = 0.6
+    rows: int = 1
+
+    @classmethod
+    def parsed(cls, given: Mapping[str, Any]) -> "Fault":
+        """A fault from JSON. Raises ``ValueError`` saying which value is not possible."""
+        values = dict(given)
+        if values.pop("forever", False):
+            values["count"] = None
+        kind = str(values.pop("kind", ""))
+        if kind.isdigit():
+            values["status"], kind = int(kind), "status"
+        unknown = set(values) - {f.name for f in fields(cls)}
+        if unknown:
+            raise ValueError(
+                f"a fault has no {sorted(unknown)[0]!r}; it has {', '.join(f.name for f in fields(cls))}, forever"
+            )
+        if kind not in KINDS:
+            raise ValueError(f"no fault is called {kind!r}; there are {', '.join(KINDS)} and statuses such as 429")
+        fault = cls(kind, **values)
+        fault._check()
+        variants = KINDS[kind]
+        if fault.variant and fault.variant not in variants:
+            raise ValueError(f"{kind} comes as {', '.join(variants) or 'one variant only'}, not {fault.variant!r}")
+        return fault if fault.variant or not variants else replace(fault, variant=variants[0])
+
+    def fits(self, entity: str | None, path: str, page: int | None) -> bool:
+        """Whether a request is one that this fault waits for."""
+        return (
+            self.entity in (None, entity)
+            and (self.path is None or self.path in path)
+            and (self.page is None or self.page == page)
+            and (self.kind not in _PAGE_KINDS or entity is not None)
+        )
+
+    def _check(self) -> None:
+        whole = {"after": self.after, "status": self.status, "rows": self.rows}
+        whole |= {name: value for name, value in (("count", self.count), ("page", self.page)) if value is not None}
+        for name, value in whole.items():
+            if not isinstance(value, int) or isinstance(value, bool) or value < 0:
+                raise ValueError(f"{name} is a whole number of 0 or more, not {value!r}")
+        for name, amount in (("retry_after", self.retry_after), ("seconds", self.seconds), ("keep", self.keep)):
+            if amount is not None and (not isinstance(amount, int | float) or amount < 0):
+                raise ValueError(f"{name} is a number of 0 or more, not {amount!r}")
+        if not 200 <= self.status <= 599 or self.keep >= 1:
+            raise ValueError("status lies between 200 and 599, keep below 1")
+        if self.retry_after_as not in _RETRY_STYLES or self.headers not in HEADER_STYLES:
+            raise ValueError(
+                f"retry_after_as is one of {', '.join(_RETRY_STYLES)}; headers one of {', '.join(HEADER_STYLES)}"
+            )
+
+
+_PAGE_KINDS = frozenset({"truncate", "empty", "envelope", "repeat", "bad-json", "bad-utf8", "shift"})
+
+
+class FaultBook:
+    """The faults that are armed, in the order they were given."""
+
+    def __init__(self) -> None:
+        self._armed: list[Fault] = []
+
+    def arm(self, fault: Fault) -> None:
+        """Add a fault behind the others."""
+        if fault.count != 0:
+            self._armed.append(fault)
+
+    def clear(self) -> None:
+        """Disarm everything."""
+        self._armed.clear()
+
+    def armed(self) -> list[Fault]:
+        """What is armed now, with the counts that are left."""
+        return list(self._armed)
+
+    def take(self, entity: str | None, path: str, page: int | None) -> list[Fault]:
+        """The faults that hit this request: every fitting latency, and the first fitting one of another kind. Their
+        counts drop.
+        """
+        hit: list[Fault] = []
+        left: list[Fault] = []
+        struck = False
+        for fault in self._armed:
+            if (struck and fault.kind != "latency") or not fault.fits(entity, path, page):
+                left.append(fault)
+            elif fault.after:
+                left.append(replace(fault, after=fault.after - 1))
+            else:
+                hit.append(fault)
+                struck = struck or fault.kind != "latency"
+                if fault.count is None:
+                    left.append(fault)
+                elif fault.count > 1:
+                    left.append(replace(fault, count=fault.count - 1))
+        self._armed = left
+        return hit
+
+
+def answered(fault: Fault, now: float) -> Answer | None:
+    """The whole answer of a fault that needs no data; None for the other kinds."""
+    if fault.kind == "html":
+        return APP_SHELL
+    if fault.kind == "readme":
+        return README_PAGE
+    if fault.kind != "status":
+        return None
+    plain = message(fault.status, _MESSAGES.get(fault.status, "Error"))
+    seconds = fault.retry_after
+    if seconds is None and fault.status == 429 and fault.retry_after_as != "absent":
+        seconds = 1.0
+    headers = retry_headers(seconds, fault.retry_after_as, now) | limit_headers(
+        fault.headers, 50, 0, seconds or 60.0, now
+    )
+    return replace(plain, headers=headers)
+
+
+def spoiled(fault: Fault, page: Answer) -> Answer:
+    """A page after a fault of its body."""
+    body = page.body
+    if fault.kind == "truncate":
+        cut = max(1, int(len(body) * fault.keep))
+        return replace(page, cut=cut) if fault.variant == "connection" else replace(page, body=body[:cut])
+    if fault.kind == "empty":
+        return replace(page, body=b'{"total":0,"data":[]}')
+    if fault.kind == "bad-json":
+        return replace(page, body=body.replace(b'":', b'" ', 1)[:-1] + b",}")
+    if fault.kind == "bad-utf8":
+        return replace(page, body=body.replace(b'"name":"', b'"name":"\xff\xfe\xc3(', 1))
+    if fault.kind == "envelope":
+        return replace(page, body=_wrong_envelope(fault.variant, body))
+    return page
+
+
+def retry_headers(seconds: float | None, style: str, now: float) -> dict[str, str]:
+    """``Retry-After`` as seconds or as an HTTP-date, or nothing."""
+    if seconds is None or style == "absent":
+        return {}
+    if style == "date":
+        return {"Retry-After": http_date(now + seconds)}
+    return {"Retry-After": str(int(seconds) if seconds == int(seconds) else seconds)}
+
+
+def limit_headers(style: str, limit: int, remaining: int, reset_s: float, now: float) -> dict[str, str]:
+    """What is left of a rate limit, in one of the header families of section 10 of the upstream notes."""
+    if style == "x-ratelimit":
+        reset = str(int(now + reset_s))
+        return {"X-RateLimit-Limit": str(limit), "X-RateLimit-Remaining": str(remaining), "X-RateLimit-Reset": reset}
+    if style == "ratelimit":
+        return {
+            "RateLimit-Limit": str(limit),
+            "RateLimit-Remaining": str(remaining),
+            "RateLimit-Reset": f"{reset_s:.0f}",
+        }
+    if style == "ratelimit-draft":
+        return {
+            "RateLimit-Policy": f'"default";q={limit};w=60',
+            "RateLimit": f'"default";r={remaining};t={reset_s:.0f}',
+        }
+    return {}
+
+
+def http_date(now: float) -> str:
+    """An epoch second as HTTP writes it."""
+    return format_datetime(datetime.fromtimestamp(int(now), UTC), usegmt=True)
+
+
+def _wrong_envelope(variant: str, body: bytes) -> bytes:
+    start, end = body.index(b"["), body.rindex(b"]") + 1
+    rows = body[start:end]
+    total: bytes = _TOTAL.findall(body)[0 if body.lstrip(b"{ \n").startswith(b'"total"') else -1]
+    shapes = {
+        "items": b'{"items":' + rows + b"}",
+        "list": rows,
+        "null": b'{"total":' + total + b',"data":null}',
+        "total-text": b'{"total":' + json.dumps(total.decode()).encode() + b',"data":' + rows + b"}",
+        "no-total": b'{"data":' + rows + b"}",
+        "no-data": b'{"total":' + total + b"}",
+        "wrapped": b'{"result":' + body + b"}",
+    }
+    return shapes[variant]

@@ -1,0 +1,141 @@
+"""A page taken out of its envelope, ``{"total": n, "data": [...]}``, with the records left undecoded.
+
+Source of the shape: https://api.doorloop.com/reference/pagination.
+"""
+
+import json
+import re
+from collections.abc import Callable
+from typing import Annotated, Any
+
+import msgspec
+from msgspec import Raw
+
+from keepstep.integrations.doorloop.answers import DOCS
+from keepstep.integrations.http import Response
+from keepstep.model.errors import Answer, NotData
+
+
+class Envelope(msgspec.Struct):
+    """One page as it came: upstream's count of the whole listing, and the records undecoded."""
+
+    total: Annotated[int, msgspec.Meta(ge=0)]
+    data: list[Raw]
+
+
+_ENVELOPE = msgspec.json.Decoder(Envelope)
+_BOM = b"\xef\xbb\xbf"
+
+
+def decode_envelope(response: Response, shown: Callable[[], Answer]) -> Envelope:
+    """The page of an answer, records undecoded. Raises ``NotData`` where it is not ``{"total": n, "data": [...]}``."""
+    body = response.body.removeprefix(_BOM)
+    try:
+        return _ENVELOPE.decode(body)
+    except msgspec.ValidationError:
+        raise _wrong_envelope(body, shown()) from None
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        pass
+    # One record that is not strict JSON (a lone surrogate, NaN) must not take its page with it.
+    page = split_leniently(body)
+    if page is None:
+        answer = shown()
+        raise NotData(
+            f"DoorLoop's answer for {answer.path} is not whole JSON: it breaks off within its {len(body)} bytes.",
+            fix="Run it again; if it stays so, lower DOORLOOP_PAGE_SIZE, and look for a proxy that alters answers.",
+            answer=answer,
+        )
+    return page
+
+
+def _wrong_envelope(body: bytes, answer: Answer) -> NotData:
+    return NotData(
+        f"DoorLoop's answer for {answer.path} is JSON but not a page of records: {_envelope_fault(body)}.",
+        fix=f"Check that DOORLOOP_BASE_URL leads to DoorLoop's API ({DOCS}/pagination), then ask DoorLoop's support.",
+        answer=answer,
+    )
+
+
+def _envelope_fault(body: bytes) -> str:
+    try:
+        value: Any = msgspec.json.decode(body, type=dict[str, Raw])
+    except (msgspec.MsgspecError, UnicodeDecodeError):
+        return "it has no {total, data} around the records"
+    missing = [name for name in ("total", "data") if name not in value]
+    if missing:
+        return " and ".join(f'"{name}"' for name in missing) + (" are" if len(missing) > 1 else " is") + " missing"
+    if bytes(value["data"])[:1] != b"[":
+        return '"data" is not a list'
+    return '"total" is not a whole number of at least 0'
+
+
+_MARK = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"|[\[\]{},]', re.DOTALL)
+_HEAD = re.compile(rb'"(total|data)"\s*:\s*')
+_COUNT = re.compile(rb"[0-9]{1,18}(?=\s*[,}])")
+
+
+def split_leniently(body: bytes) -> Envelope | None:
+    """The page of a body that strict JSON does not allow, or None when it is not a whole one.
+
+    Looks only at strings and brackets, so that whatever is wrong inside a record stays inside that record.
+    """
+    brackets: list[bytes] = []
+    records: list[Raw] = []
+    total: int | None = None
+    data_from: int | None = None
+    record_from = end = 0
+    for mark in _MARK.finditer(body):
+        text = mark[0]
+        if text[:1] == b'"':
+            # A name of the envelope itself, not of a record: exactly one bracket is open.
+            head = _HEAD.match(body, mark.start()) if len(brackets) == 1 else None
+            if head is not None and head[1] == b"total":
+                count = _COUNT.match(body, head.end())
+                total = int(count[0]) if count else None
+            elif head is not None and body[head.end() : head.end() + 1] == b"[":
+                data_from = head.end()
+        elif text in (b"[", b"{"):
+            if mark.start() == data_from:
+                record_from = mark.end()
+            brackets.append(b"]" if text == b"[" else b"}")
+        elif text == b"," or len(brackets) > 0:
+            in_data = data_from is not None and len(brackets) == 2 and brackets[-1] == b"]"
+            if in_data and text in (b",", b"]"):
+                record = body[record_from : mark.start()].strip()
+                record_from = mark.end()
+                if record:
+                    records.append(Raw(record))
+                elif text == b"," or records:
+                    return None
+            if text != b",":
+                if brackets.pop() != text:
+                    return None
+                if in_data:
+                    data_from = None
+                end = mark.end()
+                if not brackets:
+                    break
+        else:
+            return None
+    if not all(_tolerable(record) for record in records):
+        return None
+    if brackets or total is None or body[:1] != b"{" or body[end:].strip() or end == 0:
+        return None
+    return Envelope(total, records)
+
+
+_WHOLE = msgspec.json.Decoder(Raw)
+
+
+def _tolerable(record: Raw) -> bool:
+    """Whether this is JSON at least to a generous reader: then only this record is bad, not the page."""
+    try:
+        _WHOLE.decode(record)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        try:
+            json.loads(bytes(record).decode("utf-8", "replace"), strict=False)
+        except RecursionError:
+            return True
+        except ValueError:
+            return False
+    return True

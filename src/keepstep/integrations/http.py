@@ -1,0 +1,329 @@
+"""The one HTTP client: paced, retried, size-limited, and unable to tell a secret."""
+
+import ipaddress
+import random
+import ssl
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime
+from urllib.parse import SplitResult, urlsplit, urlunsplit
+from urllib.request import getproxies, proxy_bypass
+
+import aiohttp
+
+from keepstep.model.errors import Answer, NotData, Permanent, RateLimited, Transient, UpstreamError
+from keepstep.model.integration import RateLimit
+from keepstep.reliability.clock import Clock
+from keepstep.reliability.pacing import Pacer
+from keepstep.reliability.rate_headers import http_date, parse_rate_headers
+from keepstep.reliability.retry import MAX_ATTEMPTS, decide_retry
+
+SNIPPET_BYTES = 2048
+MAX_BODY = 256 * 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Timeouts:
+    """Seconds: to connect, without a byte arriving, and for one whole answer."""
+
+    connect: float = 10.0
+    silence: float = 60.0
+    total: float = 600.0
+
+
+@dataclass(frozen=True, slots=True)
+class Response:
+    """One whole answer; header names are lower case. ``requests`` counts the attempts it took."""
+
+    method: str
+    path: str
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+    elapsed: float
+    rate_limit: RateLimit | None = None
+    retry_after: float | None = None
+    requests: int = 1
+
+    @property
+    def date(self) -> datetime | None:
+        """Upstream's clock when it answered."""
+        return http_date(self.headers.get("date", ""))
+
+    @property
+    def content_type(self) -> str:
+        """The media type alone, lower case, or empty."""
+        return self.headers.get("content-type", "").partition(";")[0].strip().lower()
+
+
+Classify = Callable[[Response, Callable[[], Answer]], UpstreamError | None]
+"""What an answer means: None for data, else the error to raise. The callable gives what that error may show."""
+
+
+class HttpClient:
+    """GET requests to one upstream.
+
+    ``secrets`` are masked in everything that leaves here as text. ``size_fix`` is the sentence that tells how to get
+    smaller answers. Redirects are not followed, so that credentials go to no other host: they are answers to classify.
+    The proxy that HTTPS_PROXY, HTTP_PROXY and NO_PROXY name is used, except for loopback; ``~/.netrc`` is not read.
+    """
+
+    def __init__(
+        self,
+        base_url: str,
+        *,
+        title: str,
+        headers: Mapping[str, str],
+        secrets: tuple[str, ...],
+        pacer: Pacer,
+        classify: Classify,
+        clock: Clock,
+        base_url_setting: str,
+        size_fix: str,
+        rng: random.Random | None = None,
+        timeouts: Timeouts | None = None,
+        max_body: int = MAX_BODY,
+    ) -> None:
+        self.base_url = base_url
+        self.requests = 0
+        self._title = title
+        self._headers = {"Accept": "application/json", "Accept-Encoding": "gzip, deflate", **headers}
+        self._secrets = tuple(sorted((s for s in secrets if s), key=len, reverse=True))
+        self._pacer = pacer
+        self._classify = classify
+        self._clock = clock
+        self._base_url_setting = base_url_setting
+        self._size_fix = size_fix
+        self._rng = rng or random.Random()  # noqa: S311 - jitter
+        self._timeouts = timeouts or Timeouts()
+        self._max_body = max_body
+        self._proxy = environment_proxy(base_url)
+        self._session: aiohttp.ClientSession | None = None
+
+    async def get_page(
+        self, path: str, params: Mapping[str, str | int], *, max_attempts: int = MAX_ATTEMPTS
+    ) -> Response:
+        """Ask until an answer is data, or an error is one that asking again does not mend. Raises ``UpstreamError``."""
+        attempt = 1
+        sent = _Sent()
+        while True:
+            try:
+                response = await self._get_once(path, params, sent)
+            except UpstreamError as error:
+                delay = decide_retry(error, attempt, self._rng, max_attempts=max_attempts)
+                if delay is None:
+                    raise
+                if isinstance(error, RateLimited):
+                    self._pacer.pause(delay)
+                await self._clock.sleep(delay)
+                attempt += 1
+            else:
+                return replace(response, requests=sent.count)
+
+    async def aclose(self) -> None:
+        """Close all connections; a later request opens new ones."""
+        session, self._session = self._session, None
+        if session is not None:
+            await session.close()
+
+    def masked(self, text: str) -> str:
+        """The text with every secret blotted out, at its length so that nothing moves."""
+        for secret in self._secrets:
+            text = text.replace(secret, "*" * len(secret))
+        return text
+
+    async def _get_once(self, path: str, params: Mapping[str, str | int], sent: "_Sent") -> Response:
+        async with self._pacer.slot():
+            before = sent.count
+            try:
+                response = await self._exchange(path, params, sent)
+            finally:
+                self.requests += sent.count - before
+        error = self._classify(response, lambda: self.answer_of(response))
+        if error is not None:
+            raise error
+        return response
+
+    async def _exchange(self, path: str, params: Mapping[str, str | int], sent: "_Sent") -> Response:
+        started = self._clock.monotonic()
+        try:
+            asked = self._open_session().get(
+                self.base_url.rstrip("/") + path,
+                params=params,
+                allow_redirects=False,
+                proxy=self._proxy,
+                middlewares=(sent,),
+            )
+            async with asked as answer:
+                headers = {name.lower(): value for name, value in answer.headers.items()}
+                body = await self._body(answer, path)
+                status = answer.status
+        except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
+            # `from None`: an aiohttp error can carry the request's headers, and with them the credentials.
+            raise self._named(error, path) from None
+        rates = parse_rate_headers(headers, self._clock.now())
+        return Response(
+            method="GET",
+            path=path,
+            status=status,
+            headers=headers,
+            body=body,
+            elapsed=self._clock.monotonic() - started,
+            rate_limit=rates.rate_limit,
+            retry_after=rates.retry_after,
+        )
+
+    async def _body(self, answer: aiohttp.ClientResponse, path: str) -> bytes:
+        chunks: list[bytes] = []
+        size = 0
+        async for chunk in answer.content.iter_any():
+            chunks.append(chunk)
+            size += len(chunk)
+            if size > self._max_body:
+                answer.close()
+                raise NotData(
+                    f"{self._title} sent more than {self._max_body // (1024 * 1024)} MiB for one page of {path}.",
+                    fix=self._size_fix,
+                    answer=Answer("GET", path, answer.status, answer.content_type),
+                )
+        return b"".join(chunks)
+
+    def _open_session(self) -> aiohttp.ClientSession:
+        if self._session is None or self._session.closed:
+            t = self._timeouts
+            self._session = aiohttp.ClientSession(
+                connector=aiohttp.TCPConnector(limit=self._pacer.max_concurrency),
+                headers=self._headers,
+                timeout=aiohttp.ClientTimeout(total=t.total, connect=t.connect, sock_read=t.silence),
+                cookie_jar=aiohttp.DummyCookieJar(),
+                read_bufsize=1024 * 1024,
+            )
+        return self._session
+
+    def answer_of(self, response: Response) -> Answer:
+        """What may be shown of an answer."""
+        # Cut after masking, and with room, so that no secret is halved at the edge.
+        room = SNIPPET_BYTES + max((len(s.encode()) for s in self._secrets), default=0)
+        text = self.masked(response.body[:room].decode("utf-8", "replace")).replace("\x00", "")
+        snippet = text.encode()[:SNIPPET_BYTES].decode("utf-8", "ignore")
+        return Answer(response.method, response.path, response.status, response.content_type, snippet)
+
+    def _named(self, error: Exception, path: str) -> UpstreamError:
+        """The connection's failure in words."""
+        problem, fix, worth_retrying = name_failure(error, self._title, self._host(), self._base_url_setting)
+        kind = Transient if worth_retrying else Permanent
+        return kind(self.masked(problem), fix=fix, answer=Answer("GET", path), stops_run=True)
+
+    def _host(self) -> str:
+        return split_url(self.base_url).netloc.rpartition("@")[2] or self.base_url
+
+
+class _Sent:
+    """Counts how often a request goes over the wire.
+
+    aiohttp asks again by itself where a kept-open connection turns out to be closed: upstream counts that one too.
+    """
+
+    def __init__(self) -> None:
+        self.count = 0
+
+    async def __call__(
+        self, request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType
+    ) -> aiohttp.ClientResponse:
+        self.count += 1
+        return await handler(request)
+
+
+def name_failure(error: Exception, title: str, host: str, setting: str) -> tuple[str, str, bool]:
+    """What went wrong with a connection, what to do, and whether another try may help."""
+    check = f"Check {setting}, and that this machine can reach {host}."
+    certificates = f"Check {setting}; behind a company proxy, let this machine trust its certificate."
+    match error:
+        case aiohttp.ClientConnectorDNSError():
+            return f"The name of {title}'s host, {host}, cannot be resolved.", check, True
+        case aiohttp.ClientConnectorCertificateError() | aiohttp.ClientConnectorSSLError() | ssl.SSLError():
+            return f"No secure connection to {host}: {_tls_reason(error)}.", certificates, False
+        case aiohttp.ClientProxyConnectionError() | aiohttp.ClientHttpProxyError():
+            return (
+                f"The proxy on the way to {host} cannot be used.",
+                "Check HTTPS_PROXY, HTTP_PROXY and NO_PROXY in the environment.",
+                True,
+            )
+        case aiohttp.ConnectionTimeoutError():
+            return f"{host} did not accept a connection in time.", check, True
+        case TimeoutError():
+            return (
+                f"{title} did not send its answer in time.",
+                "It is tried again by itself; if it stays so, lower the page size or ask the vendor.",
+                True,
+            )
+        case aiohttp.ClientConnectorError() if isinstance(error.os_error, ConnectionRefusedError):
+            return f"{host} refused the connection.", check, True
+        case aiohttp.ClientConnectorError():
+            return f"No connection to {host}: {error.os_error.strerror or 'network unreachable'}.", check, True
+        case aiohttp.InvalidURL() | aiohttp.NonHttpUrlClientError():
+            return f"{setting} is not a usable web address.", f"Set {setting} to an https:// address.", False
+        case aiohttp.ClientPayloadError():
+            return f"{title}'s answer was cut off before its end.", _PASSING, True
+        case aiohttp.ClientResponseError():
+            return f"{host} answered something that is not HTTP.", check, True
+        case aiohttp.ClientError() | OSError():
+            return f"The connection to {host} broke before the answer was complete.", _PASSING, True
+        case _:
+            return (
+                f"The request to {host} could not be built.",
+                f"Check {setting} and the credentials for stray characters.",
+                False,
+            )
+
+
+_PASSING = "It is tried again by itself; if it stays so, look at the network and at proxies on the way."
+
+
+def _tls_reason(error: Exception) -> str:
+    if isinstance(error, aiohttp.ClientConnectorCertificateError):
+        inner: Exception = error.certificate_error
+    else:
+        inner = getattr(error, "os_error", error)
+    if isinstance(inner, ssl.SSLCertVerificationError):
+        return f"its certificate is not valid ({inner.verify_message})"
+    reason = getattr(inner, "reason", None)
+    return (
+        f"the TLS handshake failed ({str(reason).lower().replace('_', ' ')})" if reason else "the TLS handshake failed"
+    )
+
+
+def split_url(url: str) -> SplitResult:
+    """The parts of an address; of something that is none, empty parts."""
+    try:
+        parts = urlsplit(url)
+        _ = parts.hostname, parts.port
+    except ValueError:
+        return urlsplit("")
+    return parts
+
+
+def is_loopback(host: str) -> bool:
+    """Whether a host name or address means this machine."""
+    if host.lower().rstrip(".") == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return False
+
+
+def environment_proxy(url: str) -> str | None:
+    """The proxy that the environment names for this address, or None."""
+    parts = split_url(url)
+    host = parts.hostname or ""
+    if is_loopback(host) or proxy_bypass(parts.netloc.rpartition("@")[2]):
+        return None
+    proxies = getproxies()
+    return proxies.get(parts.scheme) or proxies.get("all")
+
+
+def without_credentials(url: str) -> str:
+    """The address without ``user:password@``."""
+    parts = split_url(url)
+    return url if "@" not in parts.netloc else urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))

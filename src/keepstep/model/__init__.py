@@ -1,0 +1,1 @@
+"""The words of Keepstep as plain data. This package imports nothing of ours."""

@@ -1,0 +1,127 @@
+"""What went wrong, named by what to do next.
+
+::
+
+    KeepstepError                    has a sentence for people, and a fix where one is known
+    ├── UpstreamError                the other system said no; carries the Answer it gave
+    │   ├── Transient                try again with backoff (5xx, timeout, broken connection)
+    │   ├── RateLimited              try again after the time it names
+    │   ├── AuthFailed               nobody but a person with the credentials can mend it
+    │   ├── NotData                  an answer that is not the data (HTML, truncated, wrong envelope, repeating page)
+    │   └── Permanent                asking again will give the same answer (403, 404, 405, other 4xx)
+    ├── Rejected                     one record that cannot be applied: it becomes a dead letter
+    ├── LockHeld                     another run has the connection
+    ├── Fenced                       this run lost its lock to another one and must stop at once
+    ├── StoreError                   the database or the data directory cannot do it
+    └── BadRequest                   the caller asked for something that does not exist or is not allowed
+"""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What upstream answered: enough to show a person, never a secret.
+
+    ``snippet`` is at most the first 2 KB of the body, as text.
+    """
+
+    method: str
+    path: str
+    status: int | None = None
+    content_type: str = ""
+    snippet: str = ""
+
+
+class KeepstepError(Exception):
+    """The root: ``str(error)`` is one plain sentence, ``fix`` another one that says what to do (or is empty)."""
+
+    code: ClassVar[str] = "error"
+
+    def __init__(self, message: str, *, fix: str = "") -> None:
+        super().__init__(message)
+        self.message = message
+        self.fix = fix
+
+
+class UpstreamError(KeepstepError):
+    """The upstream system did not give what was asked. ``stops_run``: every other entity would meet it too."""
+
+    code = "upstream"
+
+    def __init__(self, message: str, *, fix: str = "", answer: Answer | None = None, stops_run: bool = False) -> None:
+        super().__init__(message, fix=fix)
+        self.answer = answer
+        self.stops_run = stops_run
+
+
+class Transient(UpstreamError):
+    """Worth another try soon."""
+
+    code = "transient"
+
+
+class RateLimited(UpstreamError):
+    """Upstream wants a pause of ``after`` seconds (None: it did not say)."""
+
+    code = "rate-limited"
+
+    def __init__(self, message: str, *, after: float | None, fix: str = "", answer: Answer | None = None) -> None:
+        super().__init__(message, fix=fix, answer=answer, stops_run=True)
+        self.after = after
+
+
+class AuthFailed(UpstreamError):
+    """The credentials were refused. Never retried."""
+
+    code = "auth-failed"
+
+    def __init__(self, message: str, *, fix: str = "", answer: Answer | None = None) -> None:
+        super().__init__(message, fix=fix, answer=answer, stops_run=True)
+
+
+class NotData(UpstreamError):
+    """The answer is not what this endpoint returns; nothing of it was written."""
+
+    code = "not-data"
+
+
+class Permanent(UpstreamError):
+    """Asking again would give the same answer."""
+
+    code = "permanent"
+
+
+class Rejected(KeepstepError):
+    """One record cannot be applied; the message is the reason that its dead letter shows."""
+
+    code = "rejected"
+
+
+class LockHeld(KeepstepError):
+    """Another run of the same connection is active."""
+
+    code = "lock-held"
+
+    def __init__(self, message: str, *, run_id: str, fix: str = "") -> None:
+        super().__init__(message, fix=fix)
+        self.run_id = run_id
+
+
+class Fenced(KeepstepError):
+    """Another worker took this run's lock over; nothing more may be committed under the old one."""
+
+    code = "fenced"
+
+
+class StoreError(KeepstepError):
+    """The database, or the directory that holds the embedded one, is not usable."""
+
+    code = "store"
+
+
+class BadRequest(KeepstepError):
+    """The request names something that does not exist, is malformed, or is not allowed now."""
+
+    code = "bad-request"

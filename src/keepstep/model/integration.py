@@ -1,0 +1,177 @@
+"""What an integration is: a source of pages, and the description of what the pages hold."""
+
+import re
+from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+from functools import cached_property
+from typing import Any, Protocol
+
+from msgspec import Raw
+
+Json = Mapping[str, Any]
+"""A JSON object made of plain values: what cursors and facts are, so that they can be stored as they are."""
+
+
+class Mode(StrEnum):
+    """Why a run reads: ``delta`` what changed since the watermark, ``backfill`` everything."""
+
+    DELTA = "delta"
+    BACKFILL = "backfill"
+
+
+class Kind(StrEnum):
+    """The type of a documented field, by the PostgreSQL type of its column."""
+
+    TEXT = "text"
+    BOOLEAN = "boolean"
+    INTEGER = "bigint"
+    NUMERIC = "numeric"
+    TIMESTAMP = "timestamptz"
+    DATE = "date"
+    JSON = "jsonb"
+
+
+def snake_case(name: str) -> str:
+    """The column of a wire name: ``totalBalanceDue`` -> ``total_balance_due``."""
+    split = re.sub(r"([a-z0-9])([A-Z])|([A-Z])([A-Z][a-z])", r"\1\3_\2\4", name)
+    return split.lower()
+
+
+@dataclass(frozen=True, slots=True)
+class Field:
+    """One documented field: its name on the wire and what it holds."""
+
+    name: str
+    kind: Kind
+
+    @property
+    def column(self) -> str:
+        """The column's name."""
+        return snake_case(self.name)
+
+
+@dataclass(frozen=True)
+class Entity:
+    """One named sequence of records.
+
+    ``fields`` does not hold the key. ``updated_at`` names the field that orders changes. ``volatile`` names fields that
+    differ at every read and mean nothing: they alone never make a record "changed". ``can_shift`` says that records may
+    move between pages while the listing is read, so that deletions need a second look.
+    """
+
+    name: str
+    fields: tuple[Field, ...]
+    key: str = "id"
+    updated_at: str | None = None
+    volatile: frozenset[str] = field(default_factory=frozenset)
+    can_shift: bool = True
+
+    @cached_property
+    def columns(self) -> tuple[str, ...]:
+        """The typed columns, in order, without the key."""
+        return tuple(f.column for f in self.fields)
+
+
+@dataclass(frozen=True, slots=True)
+class RateLimit:
+    """What upstream last said of its limits, whatever headers it said it in. ``reset`` is an instant (UTC)."""
+
+    limit: int | None = None
+    remaining: int | None = None
+    reset: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """What to read of an entity.
+
+    ``cursor``: where an unfinished reading goes on (None: from the start), as an earlier page gave it.
+    ``since``: a delta may stop at records not updated after this (None: it reads all). ``facts``: what this integration
+    learned of this entity at upstream in earlier runs, as an earlier page gave it.
+    """
+
+    mode: Mode
+    cursor: Json | None = None
+    since: datetime | None = None
+    facts: Json = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """What one read returned, undecoded.
+
+    ``keys`` holds the records' keys in the same order, None where a record has no usable one. ``number`` counts from 1
+    within ``part``; a ``part`` is one listing where an entity needs several (active and inactive units). ``total`` is
+    upstream's count for that part. ``cursor`` is where reading goes on *after* this page.
+    ``last``: nothing comes after it in the whole reading. ``high``: the newest update time that may become the
+    watermark, never later than upstream's own clock when the reading began. ``requests``: sent for this page, retries
+    included. ``facts``: None, or what was learned of upstream. ``notes``: sentences for the run's log.
+    """
+
+    records: Sequence[Raw]
+    keys: Sequence[str | None]
+    number: int
+    cursor: Json
+    last: bool
+    part: int = 0
+    total: int | None = None
+    high: datetime | None = None
+    requests: int = 1
+    rate_limit: RateLimit | None = None
+    facts: Json | None = None
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Ping:
+    """Whether upstream answers us now. ``state``: ok, degraded or failing; ``reason`` and ``fix`` are sentences."""
+
+    ok: bool
+    state: str
+    reason: str
+    base_url: str
+    authenticated: bool
+    sample_count: int
+    elapsed_ms: int
+    rate_limit: RateLimit | None = None
+    fix: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """What one endpoint answers: its status, the first record's keys, upstream's count, and a sentence about it."""
+
+    status: int | None
+    endpoint: str
+    first_item_keys: tuple[str, ...]
+    count: int | None
+    message: str
+    ok: bool
+    fix: str = ""
+
+
+class Integration(Protocol):
+    """The code for one upstream system. It knows nothing of databases, runs and sinks."""
+
+    key: str
+    title: str
+    base_url: str
+    entities: tuple[Entity, ...]
+
+    async def ping(self) -> Ping:
+        """Ask the cheapest question that proves host, path and credentials. Never raises for what upstream does."""
+        ...
+
+    async def check(self, endpoint: str, *, page_size: int = 1) -> Check:
+        """Ask one endpoint for one page and say in words what came back. Never raises for what upstream does."""
+        ...
+
+    def read(self, entity: Entity, reading: Reading) -> AsyncIterator[Page]:
+        """Give the pages in order, several requests in flight where upstream allows it. Raises ``UpstreamError``."""
+        ...
+
+    async def aclose(self) -> None:
+        """Give back the connections."""
+        ...

@@ -1,0 +1,1 @@
+"""What may be asked (``views``) and done (``commands``), the same for the command line and the web."""

@@ -1,0 +1,209 @@
+"""Acts: what people and schedulers may do. Everything a person does is written to the admin log."""
+
+import asyncio
+import contextlib
+from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+from keepstep.engine.replay import Replay
+from keepstep.engine.runner import Runner
+from keepstep.model.errors import BadRequest
+from keepstep.model.integration import Entity, Integration
+from keepstep.model.run import Event, Policy, RunRequest, State
+from keepstep.service.shapes import Requeued, RunSummary
+from keepstep.service.views import Views
+from keepstep.store import admin, checkpoints, dead_letters, held, runs
+from keepstep.store.db import Connection, Database
+from keepstep.store.records import Destination
+
+Listener = Callable[[Event], None]
+
+
+class Commands:
+    """Does things. ``integrations`` holds those that are configured, ``entities`` all that are known, by key."""
+
+    def __init__(
+        self, database: Database, integrations: Mapping[str, Integration],
+        entities: Mapping[str, Sequence[Entity]], policy: Policy,
+    ) -> None:  # fmt: skip
+        self._database = database
+        self._integrations = integrations
+        self._entities = entities
+        self._policy = policy
+
+    async def run(self, key: str, request: RunRequest, listener: Listener = lambda _event: None) -> RunSummary:
+        """Run to the end, sitting out waits that upstream asks for, and give the run as it ended.
+
+        Raises ``BadRequest`` for what does not exist, ``LockHeld`` while another run is active.
+        """
+        integration = self._configured(key)
+        self._check_entities(key, request.entities)
+        runner = Runner(self._database, integration, self._policy, listener)
+        views = Views(self._database)
+        run = await views.run(await runner.start(request))
+        while run.result == State.WAITING:
+            await self._sit_out(run)
+            unfinished = [e.entity for e in run.entities if e.state in (State.PENDING, State.RUNNING)]
+            run = await views.run(await runner.go_on(run.run_id, request, unfinished))
+        return run
+
+    async def _sit_out(self, run: RunSummary) -> None:
+        """Wait until the run is due, or until somebody has ended it."""
+        due = run.due_at or datetime.now(UTC)
+        try:
+            async with asyncio.timeout(max((due - datetime.now(UTC)).total_seconds(), 0)):
+                while (await Views(self._database).run(run.run_id)).result == State.WAITING:  # noqa: ASYNC110
+                    await asyncio.sleep(2)
+        except TimeoutError:
+            pass
+        except asyncio.CancelledError:
+            with contextlib.suppress(Exception):
+                await asyncio.shield(self.stop(run.integration))
+            raise
+
+    async def stop(self, key: str) -> int | None:
+        """Ask the active run of an integration to stop; gives its id, or None when none is active."""
+        self._check_integration(key)
+        async with self._database.connection() as connection, connection.transaction():
+            return await runs.request_stop(connection, key)
+
+    async def requeue(self, ids: Sequence[int], *, by: str) -> list[Requeued]:
+        """Apply the stored payloads of dead letters again."""
+        async with self._database.connection() as connection:
+            rows = await dead_letters.get(connection, ids)
+        results = {row["id"]: Requeued(id=row["id"], result="failed", reason="") for row in rows}
+        open_rows = [row for row in rows if row["state"] == "open"]
+        for integration, name in sorted({(row["integration"], row["entity"]) for row in open_rows}):
+            group = [row for row in open_rows if (row["integration"], row["entity"]) == (integration, name)]
+            replay = Replay(self._database, integration, self._entity(integration, name), by=by)
+            for letter_id, problem in (await replay.apply(group)).items():
+                outcome = ("failed", problem) if problem else ("requeued", "The record is in the table.")
+                results[letter_id] = Requeued(id=letter_id, result=outcome[0], reason=outcome[1])
+        for row in rows:
+            if row["state"] != "open":
+                results[row["id"]] = Requeued(
+                    id=row["id"], result=row["state"], reason=f"It was {row['state']} already."
+                )
+        answers = [results.get(i, Requeued(id=i, result="failed", reason="There is no such dead letter.")) for i in ids]
+        await self._log(by, "dlq.requeue", {"ids": list(ids)}, _summary(answers))
+        return answers
+
+    async def discard(self, ids: Sequence[int], *, by: str, reason: str) -> list[Requeued]:
+        """Close dead letters for good. Raises ``BadRequest`` without a reason."""
+        _need_reason(reason)
+        async with self._database.connection() as connection:
+            closed = set(await dead_letters.close(connection, ids, "discarded", by=by, note=reason))
+        answers = [
+            Requeued(id=i, result="discarded", reason=reason)
+            if i in closed
+            else Requeued(id=i, result="failed", reason="There is no open dead letter of this id.")
+            for i in ids
+        ]
+        await self._log(by, "dlq.discard", {"ids": list(ids), "reason": reason}, _summary(answers))
+        return answers
+
+    async def matching_letters(self, *, entity: str | None, reason: str | None) -> list[int]:
+        """The ids of open dead letters of an entity, or with a reason (or kind of reason)."""
+        async with self._database.connection() as connection:
+            rows = await dead_letters.select(connection, entity=entity, state="open", reason=reason)
+        return [int(row["id"]) for row in rows]
+
+    async def approve(self, run_id: int, *, by: str, reason: str) -> int:
+        """Carry out a run's held deletions; gives how many rows are now deleted.
+
+        Raises ``BadRequest`` when nothing of the run is held, or the table has moved since (the decision is void then).
+        """
+        deleted, moved = 0, []
+        async with self._database.connection() as connection, connection.transaction():
+            for decision in await self._held(connection, run_id):
+                integration, name = decision["integration"], decision["entity"]
+                await runs.hold_off(connection, integration)
+                destination = Destination(integration, self._entity(integration, name))
+                if await destination.state(connection) != decision["table_state"]:
+                    moved.append(name)
+                    await held.decide(connection, run_id, name, "void", by=by, reason="the table has moved since")
+                    await held.drop_keys(connection, run_id, name)
+                    await runs.settle_held(connection, run_id, name, deleted=0)
+                    continue
+                if not await held.decide(connection, run_id, name, "approved", by=by, reason=reason):
+                    continue
+                now = datetime.now(UTC)
+                count = await destination.delete_keys(connection, held.keys(run_id, name), now=now, run_id=run_id)
+                await held.drop_keys(connection, run_id, name)
+                await runs.settle_held(connection, run_id, name, deleted=count)
+                deleted += count
+        await self._log(
+            by, "held.approve", {"run": run_id, "reason": reason}, f"{deleted} deleted, void: {moved or 'none'}"
+        )
+        if moved and not deleted:
+            raise BadRequest(
+                f"The approval of run {run_id} is void: {', '.join(moved)} has changed since.",
+                fix="Run a backfill again; it holds whatever is still gone.",
+            )
+        return deleted
+
+    async def discard_held(self, run_id: int, *, by: str, reason: str) -> list[str]:
+        """Keep the rows that a run would have deleted; gives the entities concerned."""
+        _need_reason(reason)
+        async with self._database.connection() as connection, connection.transaction():
+            names = [row["entity"] for row in await self._held(connection, run_id)]
+            for name in names:
+                await held.decide(connection, run_id, name, "discarded", by=by, reason=reason)
+                await held.drop_keys(connection, run_id, name)
+                await runs.settle_held(connection, run_id, name, deleted=0)
+        await self._log(by, "held.discard", {"run": run_id, "reason": reason}, f"kept the rows of {', '.join(names)}")
+        return names
+
+    async def reset_checkpoint(self, key: str, entity: str, *, by: str) -> None:
+        """Make the next run of an entity read from the start, whatever its mode."""
+        self._check_entities(key, [entity])
+        async with self._database.connection() as connection, connection.transaction():
+            owner = await runs.hold_off(connection, key)
+            if await runs.is_active(connection, owner):
+                raise BadRequest(f"A run of {key} is active.", fix="Stop it first with: keepstep stop")
+            await checkpoints.reset(connection, owner, entity)
+        await self._log(by, "checkpoint.reset", {"integration": key, "entity": entity}, "done")
+
+    async def _held(self, connection: Connection, run_id: int) -> list[dict[str, Any]]:
+        rows = await held.select(connection, state="open", run_id=run_id)
+        if not rows:
+            raise BadRequest(f"Run {run_id} holds nothing.", fix="List what is held with: keepstep held list")
+        return rows
+
+    async def _log(self, user: str, action: str, payload: Mapping[str, object], result: str) -> None:
+        async with self._database.connection() as connection:
+            await admin.log(connection, user=user, action=action, payload=payload, result=result)
+
+    def _check_integration(self, key: str) -> None:
+        if key not in self._entities:
+            raise BadRequest(f"There is no integration {key}.", fix=f"Known are: {', '.join(self._entities)}.")
+
+    def _configured(self, key: str) -> Integration:
+        self._check_integration(key)
+        if key not in self._integrations:
+            name = f"{key.upper()}_API_KEY"
+            raise BadRequest(f"{key} has no API key.", fix=f"Set {name}, or try it without an account: keepstep demo")
+        return self._integrations[key]
+
+    def _entity(self, key: str, name: str) -> Entity:
+        self._check_entities(key, [name])
+        return next(entity for entity in self._entities[key] if entity.name == name)
+
+    def _check_entities(self, key: str, names: Sequence[str]) -> None:
+        self._check_integration(key)
+        known = [entity.name for entity in self._entities[key]]
+        unknown = [name for name in names if name not in known]
+        if unknown or not names:
+            what = f"{key} has no entity {', '.join(unknown)}." if unknown else "No entity is named."
+            raise BadRequest(what, fix=f"Known are: {', '.join(known)}.")
+
+
+def _need_reason(reason: str) -> None:
+    if not reason.strip():
+        raise BadRequest("A reason is needed.", fix="Give it with --reason.")
+
+
+def _summary(answers: Sequence[Requeued]) -> str:
+    counts = {result: sum(a.result == result for a in answers) for result in {a.result for a in answers}}
+    return ", ".join(f"{count} {result}" for result, count in sorted(counts.items()))

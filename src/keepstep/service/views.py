@@ -1,0 +1,127 @@
+"""Reads: what the command line, the API and the page show."""
+
+from datetime import datetime
+from typing import Any, TypeVar
+
+from keepstep.model.errors import BadRequest
+from keepstep.service.shapes import (
+    CheckpointView,
+    DeadLetterDetail,
+    DeadLetterPage,
+    DeadLetterSummary,
+    EntityRun,
+    HeldDeletions,
+    LoggedEvent,
+    RunSummary,
+    Shape,
+)
+from keepstep.store import checkpoints, dead_letters, held, runs
+from keepstep.store.db import Database
+
+MOST_LISTED = 1000
+S = TypeVar("S", bound=Shape)
+_SUMS = ("rows", "inserted", "updated", "unchanged", "deleted", "dead_lettered", "requests")
+
+
+class Views:
+    """Answers questions; changes nothing."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def runs(
+        self, *, limit: int = 50, entity: str | None = None, result: str | None = None, before: int | None = None
+    ) -> list[RunSummary]:
+        """Runs, newest first. ``before``: only runs with a smaller id."""
+        async with self._database.connection() as connection:
+            rows = await runs.newest(
+                connection, limit=min(max(limit, 1), MOST_LISTED), entity=entity, result=result, before=before
+            )
+        return [_run(row) for row in rows]
+
+    async def run(self, run_id: int) -> RunSummary:
+        """One run. Raises ``BadRequest`` when there is none of that id."""
+        async with self._database.connection() as connection:
+            row = await runs.get(connection, run_id)
+        if row is None:
+            raise BadRequest(f"There is no run {run_id}.", fix="List the runs with: keepstep runs")
+        return _run(row)
+
+    async def events(self, run_id: int, *, after: int = 0) -> list[LoggedEvent]:
+        """A run's events in order, from an event id on."""
+        async with self._database.connection() as connection:
+            return [_shaped(LoggedEvent, row) for row in await runs.events(connection, run_id, after=after)]
+
+    async def dead_letters(
+        self, *, entity: str | None = None, state: str | None = "open", limit: int = 100
+    ) -> DeadLetterPage:
+        """Dead letters, newest first."""
+        async with self._database.connection() as connection:
+            rows = await dead_letters.select(
+                connection, entity=entity, state=state, limit=min(max(limit, 1), MOST_LISTED)
+            )
+            count = await dead_letters.count(connection, entity=entity, state=state)
+        return DeadLetterPage(items=[_shaped(DeadLetterSummary, row) for row in rows], count=count)
+
+    async def dead_letter(self, letter_id: int) -> DeadLetterDetail:
+        """One dead letter with its payload. Raises ``BadRequest`` when there is none of that id."""
+        async with self._database.connection() as connection:
+            rows = await dead_letters.get(connection, [letter_id])
+        if not rows:
+            raise BadRequest(f"There is no dead letter {letter_id}.", fix="List them with: keepstep dlq list")
+        payload = bytes(rows[0]["payload"]).decode("utf-8", "backslashreplace")
+        return _shaped(DeadLetterDetail, {**rows[0], "payload": payload})
+
+    async def held(self, *, state: str | None = "open") -> list[HeldDeletions]:
+        """Held deletions, newest first."""
+        async with self._database.connection() as connection:
+            rows = await held.select(connection, state=state)
+        return [
+            _shaped(
+                HeldDeletions,
+                {
+                    **row,
+                    "percent": round(100 * row["delete_rows"] / row["live_rows"], 1),
+                    "sample": row["sample"] or [],
+                },
+            )
+            for row in rows
+        ]
+
+    async def checkpoints(self) -> list[CheckpointView]:
+        """Every entity that was ever read, with its unfinished readings."""
+        async with self._database.connection() as connection:
+            states = await checkpoints.all_states(connection)
+            saved = await checkpoints.all_checkpoints(connection)
+        known = {(row["integration"], row["entity"]): row for row in states}
+        nothing: dict[str, Any] = {"watermark": None, "last_full_at": None, "last_delta_at": None}
+        unfinished = {(row["integration"], row["entity"]) for row in saved}
+        rest = dict.fromkeys(("mode", "cursor", "run_id", "updated_at"))
+        rows = [{**known.get((row["integration"], row["entity"]), nothing), **row} for row in saved]
+        rows += [{**row, **rest} for key, row in known.items() if key not in unfinished]
+        ordered = sorted(rows, key=lambda row: (row["integration"], row["entity"]))
+        return [_shaped(CheckpointView, row) for row in ordered]
+
+
+def _run(row: dict[str, Any]) -> RunSummary:
+    sums = {name: sum(entity[name] for entity in row["entities"]) for name in _SUMS}
+    return _shaped(
+        RunSummary,
+        {
+            **row,
+            **sums,
+            "run_id": row["id"],
+            "entity": ",".join(entity["entity"] for entity in row["entities"]),
+            "duration_ms": _milliseconds(row["started_at"], row["finished_at"]),
+            "result": row["state"],
+            "entities": [_shaped(EntityRun, entity) for entity in row["entities"]],
+        },
+    )
+
+
+def _milliseconds(start: datetime, end: datetime | None) -> int | None:
+    return None if end is None else round((end - start).total_seconds() * 1000)
+
+
+def _shaped(shape: type[S], row: dict[str, Any]) -> S:
+    return shape(**{name: row[name] for name in shape.__struct_fields__})

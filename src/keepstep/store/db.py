@@ -1,0 +1,113 @@
+"""Connections to the one database, and what a failed statement means."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import psycopg
+from psycopg import AsyncConnection
+from psycopg.rows import DictRow, dict_row
+
+from keepstep.model.errors import StoreError
+from keepstep.store import arrays
+
+OLDEST_SERVER = 140000
+Connection = AsyncConnection[DictRow]
+
+
+class DataRefused(StoreError):
+    """The database refused a value of the rows it was given."""
+
+
+class Database:
+    """A way to the database. Every caller opens its own connection and closes it."""
+
+    def __init__(self, dsn: str) -> None:
+        self._dsn = dsn
+
+    async def open(self, *, name: str = "keepstep") -> Connection:
+        """A new connection in autocommit mode whose rows are dicts. Raises ``StoreError`` when there is no way in."""
+        try:
+            connection = await AsyncConnection.connect(
+                self._dsn, autocommit=True, row_factory=dict_row, application_name=name, connect_timeout=10
+            )
+        except (psycopg.OperationalError, psycopg.ProgrammingError) as error:
+            raise explain(error) from None
+        if connection.info.server_version < OLDEST_SERVER:
+            version = connection.info.server_version // 10000
+            await connection.close()
+            raise StoreError(
+                f"The database is PostgreSQL {version}; Keepstep needs 14 or newer.",
+                fix="Upgrade the server, or unset DATABASE_URL to use the embedded one.",
+            )
+        arrays.register(connection)
+        return connection
+
+    @asynccontextmanager
+    async def connection(self) -> AsyncIterator[Connection]:
+        """A connection for one piece of work. A database error inside it comes out as ``StoreError``."""
+        connection = await self.open()
+        try:
+            yield connection
+        except psycopg.Error as error:
+            raise explain(error) from error
+        finally:
+            await connection.close()
+
+
+_BY_STATE = {
+    "3D000": ("The database does not exist.", "Create it, or correct the name at the end of DATABASE_URL."),
+    "28P01": ("The database refused the password.", "Correct the user or the password in DATABASE_URL."),
+    "28000": ("The database refused the user.", "Correct the user in DATABASE_URL, or allow it in pg_hba.conf."),
+    "42501": ("The database user lacks a right that Keepstep needs.", "Grant it CREATE on the database."),
+    "53100": ("The database's disk is full.", "Free space on its server; the next run goes on from here."),
+    "53300": ("The database has no free connection.", "Raise max_connections or close other clients."),
+    "25006": ("The database is read-only.", "Point DATABASE_URL at the primary server."),
+    "57P01": ("The database was shut down.", "Start it again; the next run goes on from here."),
+    "57P03": ("The database is starting up.", "Try again in a few seconds."),
+}  # fmt: skip
+
+
+def explain(error: psycopg.Error) -> StoreError:
+    """What a database error means, in words. Data that was refused never comes here: the sinks handle it."""
+    message, fix = _BY_STATE.get(error.sqlstate or "", ("", ""))
+    if not message and isinstance(error, psycopg.OperationalError) and (error.sqlstate or "08").startswith("08"):
+        message = "The database cannot be reached."
+        fix = "Check that it runs and that DATABASE_URL names its host and port."
+    first_line = str(error).strip().split("\n", 1)[0]
+    if not message:
+        return StoreError(f"The database refused a statement: {first_line} (SQLSTATE {error.sqlstate}).", fix=fix)
+    return StoreError(f"{message} ({first_line})", fix=fix)
+
+
+def lost(error: BaseException) -> bool:
+    """Whether the connection, not the statement, failed: the work can be done again on a new one."""
+    if not isinstance(error, psycopg.OperationalError | psycopg.InterfaceError):
+        return False
+    state = error.sqlstate or ""
+    return not state or state[:2] == "08" or state in ("57P01", "57P02", "57P03")
+
+
+# https://www.postgresql.org/docs/current/errcodes-appendix.html: data, constraints, triggers, functions, checks, limits
+_ABOUT_DATA = frozenset(("22", "23", "27", "38", "39", "44", "54", "P0"))
+_ABOUT_OTHER_THINGS = frozenset(
+    (
+        "00", "01", "02", "03", "08", "09", "0A", "0B", "0F", "0L", "0P", "0Z", "10", "20", "21", "24", "25", "26",
+        "28", "2B", "2D", "2F", "34", "3B", "3D", "3F", "40", "42", "53", "55", "57", "58", "F0", "HV", "XX",
+    )
+)  # fmt: skip
+
+
+def refused(error: psycopg.Error) -> bool:
+    """Whether the database refused the *data*; a code that is not PostgreSQL's own is one of a user's trigger."""
+    kind = (error.sqlstate or "08")[:2]
+    return kind in _ABOUT_DATA or kind not in _ABOUT_OTHER_THINGS
+
+
+def reason_of(error: psycopg.Error) -> str:
+    """The first line of what the database said about a record, without the SQL around it."""
+    diagnosis: Any = error.diag
+    primary = diagnosis.message_primary or str(error).split("\n", 1)[0]
+    column = f" (column {diagnosis.column_name})" if diagnosis.column_name else ""
+    detail = f": {diagnosis.message_detail}" if diagnosis.message_detail else ""
+    return f"{primary}{column}{detail}"

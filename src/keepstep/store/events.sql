@@ -1,0 +1,14 @@
+-- name: put
+INSERT INTO keepstep.events (connection_id, run_id, type, level, entity, page, rows, msg, data)
+VALUES (%(connection)s, %(run)s, %(type)s, %(level)s, %(entity)s, %(page)s, %(rows)s, %(msg)s, %(data)s)
+
+-- name: notify
+-- Told only if the transaction commits. The payload is the run: listeners fetch what they need.
+SELECT pg_notify('keepstep', %(run)s::text)
+
+-- name: of_run
+SELECT id, ts, type, level, entity, page, rows, msg, data FROM keepstep.events
+WHERE run_id = %(run)s AND id > %(after)s ORDER BY id LIMIT %(limit)s
+
+-- name: admin
+INSERT INTO keepstep.admin_logs ("user", action, payload, result) VALUES (%(user)s, %(action)s, %(payload)s, %(result)s)

@@ -1,0 +1,101 @@
+-- name: connection
+-- The connection's id, made on first use. The no-op update makes RETURNING give the row that is already there.
+INSERT INTO keepstep.connections (integration, owner_id) VALUES (%(integration)s, %(owner)s)
+ON CONFLICT (integration, coalesce(owner_id, '')) DO UPDATE SET integration = excluded.integration
+RETURNING id
+
+-- name: insert_run
+INSERT INTO keepstep.runs (connection_id, mode, dry_run, since, trigger, actor, state)
+VALUES (%(connection)s, %(mode)s, %(dry_run)s, %(since)s, %(trigger)s, %(actor)s, 'running')
+RETURNING id, started_at
+
+-- name: insert_entities
+INSERT INTO keepstep.run_entities (run_id, entity, position)
+SELECT %(run)s, entity, position FROM unnest(%(entities)s::text[]) WITH ORDINALITY AS e (entity, position)
+
+-- name: end_live
+-- A run that nobody drives any more: its worker died, or it waited for upstream and a new run takes its place.
+UPDATE keepstep.runs SET state = CASE state WHEN 'running' THEN 'crashed' ELSE 'stopped' END, finished_at = now(), due_at = NULL
+WHERE connection_id = %(connection)s AND state IN ('running', 'waiting')
+RETURNING id, state
+
+-- name: end_live_entities
+UPDATE keepstep.run_entities SET state = %(state)s, finished_at = now() WHERE run_id = %(run)s AND state = 'running'
+
+-- name: start_entity
+UPDATE keepstep.run_entities
+SET state = 'running', started_at = coalesce(started_at, now()), resumed = resumed OR %(resumed)s
+WHERE run_id = %(run)s AND entity = %(entity)s
+RETURNING pages
+
+-- name: start_entity_anew
+-- A dry run keeps no checkpoint: after a wait it counts from nothing, but for the requests that were really sent.
+UPDATE keepstep.run_entities
+SET state = 'running', started_at = coalesce(started_at, now()), pages = 0, rows = 0, inserted = 0, updated = 0,
+    unchanged = 0, deleted = 0, dead_lettered = 0
+WHERE run_id = %(run)s AND entity = %(entity)s
+
+-- name: count_flush
+-- The expected page count makes a repeated commit (the connection broke while it was confirmed) count once.
+UPDATE keepstep.run_entities
+SET pages = pages + %(pages)s, rows = rows + %(rows)s, inserted = inserted + %(inserted)s, updated = updated + %(updated)s,
+    unchanged = unchanged + %(unchanged)s, deleted = deleted + %(deleted)s,
+    dead_lettered = dead_lettered + %(dead_lettered)s, requests = requests + %(requests)s, total = coalesce(%(total)s, total)
+WHERE run_id = %(run)s AND entity = %(entity)s AND pages = %(expected_pages)s
+RETURNING pages
+
+-- name: finish_entity
+UPDATE keepstep.run_entities
+SET state = %(state)s, finished_at = now(), completeness = %(completeness)s, error = %(error)s, report = %(report)s,
+    deleted = deleted + %(deleted)s
+WHERE run_id = %(run)s AND entity = %(entity)s AND state = 'running'
+
+-- name: ended_entity
+SELECT state, deleted, completeness FROM keepstep.run_entities
+WHERE run_id = %(run)s AND entity = %(entity)s AND state <> 'running'
+
+-- name: finish_run
+UPDATE keepstep.runs SET state = %(state)s, finished_at = now(), due_at = NULL, error = %(error)s
+WHERE id = %(run)s AND state IN ('running', 'waiting')
+RETURNING id
+
+-- name: wait_run
+UPDATE keepstep.runs SET state = 'waiting', due_at = now() + make_interval(secs => %(after)s::float8), error = %(error)s
+WHERE id = %(run)s AND state = 'running'
+RETURNING due_at
+
+-- name: resume_run
+UPDATE keepstep.runs SET state = 'running', due_at = NULL, error = NULL WHERE id = %(run)s AND state = 'waiting' RETURNING id
+
+-- name: stop_waiting
+UPDATE keepstep.runs SET state = 'stopped', finished_at = now(), due_at = NULL
+WHERE connection_id = %(connection)s AND state = 'waiting'
+RETURNING id AS run_id
+
+-- name: settle_entity
+UPDATE keepstep.run_entities SET state = 'succeeded', deleted = deleted + %(deleted)s
+WHERE run_id = %(run)s AND entity = %(entity)s AND state = 'held'
+
+-- name: settle_run
+UPDATE keepstep.runs r SET state = 'succeeded'
+WHERE id = %(run)s AND state = 'held'
+  AND NOT EXISTS (SELECT FROM keepstep.held_deletions h WHERE h.run_id = r.id AND h.state = 'open')
+
+-- name: get_run
+SELECT r.*, c.integration, c.owner_id FROM keepstep.runs r JOIN keepstep.connections c ON c.id = r.connection_id WHERE r.id = %(run)s
+
+-- name: run_entities
+SELECT * FROM keepstep.run_entities WHERE run_id = ANY (%(runs)s::bigint[]) ORDER BY run_id, position
+
+-- name: list_runs
+SELECT r.*, c.integration, c.owner_id FROM keepstep.runs r JOIN keepstep.connections c ON c.id = r.connection_id
+WHERE (%(entity)s::text IS NULL OR EXISTS (SELECT FROM keepstep.run_entities e WHERE e.run_id = r.id AND e.entity = %(entity)s))
+  AND (%(result)s::text IS NULL OR r.state = %(result)s)
+  AND (%(before)s::bigint IS NULL OR r.id < %(before)s)
+ORDER BY r.id DESC LIMIT %(limit)s
+
+-- name: finish_state
+-- What the entities of a run say about the whole.
+SELECT count(*) FILTER (WHERE state = 'failed') AS failed, count(*) FILTER (WHERE state = 'held') AS held,
+       (array_agg(error ORDER BY position) FILTER (WHERE error IS NOT NULL))[1] AS error
+FROM keepstep.run_entities WHERE run_id = %(run)s

@@ -1,0 +1,127 @@
+"""The database side of one live run: its session, its lock, and the fence that every transaction of it passes."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from datetime import datetime
+from typing import TypeVar
+from uuid import UUID
+
+import psycopg
+
+from keepstep.model.errors import Fenced, StoreError
+from keepstep.store.db import Connection, Database, DataRefused, explain, lost, reason_of, refused
+from keepstep.store.queries import queries
+
+_LOCKS = queries("locks")
+# A probe joins about a thousand keys to a table of any size by its primary key: a nested loop is right at every size,
+# and a plan kept from when the table was empty would scan it at every flush.
+_SETTINGS = b"""
+SELECT set_config('plan_cache_mode', 'force_custom_plan', false), set_config('enable_hashjoin', 'off', false),
+       set_config('enable_mergejoin', 'off', false), set_config('client_min_messages', 'warning', false)
+"""
+_RECONNECTS = 8
+_FIRST_PAUSE = 0.25
+
+T = TypeVar("T")
+Work = Callable[[Connection, datetime], Awaitable[T]]
+
+
+class RunSession:
+    """What a live run writes through. Made by ``store.runs.begin``; used by one asyncio task at a time."""
+
+    def __init__(
+        self, database: Database, connection: Connection, *, run_id: int, connection_id: int, token: UUID, lease: float
+    ) -> None:
+        self._database = database
+        self._connection = connection
+        self.run_id = run_id
+        self.connection_id = connection_id
+        self.stop_requested = False
+        self._lock = {"connection": connection_id, "token": token, "lease": lease}
+
+    async def flush(self, work: Work[T], *, repeatable: bool = True) -> T:
+        """Do ``work`` in one transaction behind the fence.
+
+        A transaction that broke with its connection is done again on a new one. Raises ``Fenced`` when the lock has
+        another holder, ``DataRefused`` when the database refuses a value, ``StoreError`` for everything else.
+        """
+        attempt = 0
+        while True:
+            try:
+                async with self._connection.transaction():
+                    now = await self._fence()
+                    return await work(self._connection, now)
+            except psycopg.Error as error:
+                if refused(error):
+                    raise DataRefused(f"The database refused a change: {reason_of(error)}.") from error
+                if not lost(error) or not repeatable or attempt == _RECONNECTS:
+                    raise explain(error) from error
+                attempt = await self._reconnect(attempt + 1)
+
+    async def _fence(self) -> datetime:
+        cursor = await self._connection.execute(_LOCKS["fence"], self._lock)
+        row = await cursor.fetchone()
+        if row is None:
+            raise Fenced(
+                f"Run {self.run_id} lost its lock to another run.", fix="Nothing is lost: the other run goes on."
+            )
+        self.stop_requested = self.stop_requested or row["stop_requested"]
+        now: datetime = row["now"]
+        return now
+
+    async def _reconnect(self, attempt: int) -> int:
+        """A new session for the same lock. Gives the attempts used; a database that restarts may need several."""
+        await self._connection.close()
+        while True:
+            await asyncio.sleep(_FIRST_PAUSE * 2 ** (attempt - 1))
+            try:
+                connection = await self._database.open(name=f"keepstep run {self.run_id}")
+                await prepare(connection)
+                await connection.execute(_LOCKS["move"], self._lock)
+            except (StoreError, psycopg.Error) as error:
+                if attempt == _RECONNECTS:
+                    raise error if isinstance(error, StoreError) else explain(error) from error
+                attempt += 1
+            else:
+                self._connection = connection
+                return attempt
+
+    async def release(self) -> None:
+        """Give the lock back and close the session. Safe to call when either is already gone."""
+        try:
+            if not self._connection.closed:
+                await self._connection.execute(_LOCKS["release"], self._lock)
+        except psycopg.Error:
+            pass  # the lease frees what could not be released
+        finally:
+            await self._connection.close()
+
+
+async def prepare(connection: Connection) -> None:
+    """Settings of a run's session."""
+    await connection.execute(_SETTINGS)
+
+
+class Heartbeat:
+    """Renews a run's lock from a session of its own while the run waits, maps or reads."""
+
+    def __init__(self, database: Database, session: RunSession) -> None:
+        self._database = database
+        self._session = session
+
+    async def watch(self, every: float) -> str:
+        """Renew until the run must end, and say why: ``stop`` or ``fenced``. A database that is away is asked again."""
+        lock = self._session._lock
+        while True:
+            try:
+                async with self._database.connection() as connection:
+                    while True:
+                        cursor = await connection.execute(_LOCKS["fence"], lock)
+                        row = await cursor.fetchone()
+                        if row is None:
+                            return "fenced"
+                        if row["stop_requested"]:
+                            return "stop"
+                        await asyncio.sleep(every)
+            except StoreError:
+                await asyncio.sleep(every)

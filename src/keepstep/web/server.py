@@ -1,0 +1,82 @@
+"""Serving HTTP inside a process that has other things to do as well."""
+
+import asyncio
+import contextlib
+import errno
+import logging
+import socket
+from collections.abc import AsyncIterator, Iterator
+
+import uvicorn
+from fastapi import FastAPI
+
+from keepstep.model.errors import BadRequest
+
+
+class Site:
+    """A web application and the place where it is found; it answers while ``serving``."""
+
+    def __init__(self, app: FastAPI, host: str, port: int) -> None:
+        """Takes the place at once. Raises ``BadRequest`` where that is not possible, with what to change."""
+        self._app = app
+        self._listening = _listen(host, port)
+        host, port = self._listening.getsockname()[:2]
+        self.url = f"http://{f'[{host}]' if ':' in host else host}:{port}"
+
+    @contextlib.asynccontextmanager
+    async def serving(self) -> AsyncIterator[None]:
+        """Answer while the block lasts; requests under way are answered before it ends."""
+        logging.getLogger("uvicorn").setLevel(logging.WARNING)
+        config = uvicorn.Config(
+            self._app, log_config=None, access_log=False, lifespan="off", timeout_graceful_shutdown=3
+        )
+        server = _Server(config)
+        serve = asyncio.create_task(server.serve(sockets=[self._listening]))
+        try:
+            yield
+        finally:
+            server.should_exit = True
+            await serve
+
+    def close(self) -> None:
+        """Give up the place."""
+        self._listening.close()
+
+
+class _Server(uvicorn.Server):
+    """Leaves signals to whoever runs it."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    try:
+        family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
+        return socket.create_server(address[:2], family=family, backlog=128)
+    except socket.gaierror:
+        raise BadRequest(f"This machine does not know the host {host}.", fix="Correct KEEPSTEP_HOST.") from None
+    except OSError as error:
+        raise _refusal(error, host, port) from None
+
+
+def _refusal(error: OSError, host: str, port: int) -> BadRequest:
+    match error.errno:
+        case errno.EADDRINUSE:
+            other = port + 1 if port < 65535 else 0
+            return BadRequest(
+                f"Port {port} on {host} is taken by another program.",
+                fix=f"End that program, or take another port, for example: KEEPSTEP_PORT={other}",
+            )
+        case errno.EACCES:
+            return BadRequest(f"This user may not listen on port {port}.", fix="Set KEEPSTEP_PORT to 1024 or more.")
+        case errno.EADDRNOTAVAIL:
+            return BadRequest(
+                f"{host} is not an address of this machine.", fix="Set KEEPSTEP_HOST to one, or to 0.0.0.0 for all."
+            )
+        case _:
+            return BadRequest(
+                f"Keepstep cannot listen on {host} port {port}: {error.strerror}.",
+                fix="Correct KEEPSTEP_HOST and KEEPSTEP_PORT.",
+            )
