@@ -3,6 +3,7 @@
 import asyncio
 import sys
 
+from keepstep.cli.signals import drive
 from keepstep.integrations.doorloop.emulator.options import EmulatorOptions
 from keepstep.integrations.doorloop.emulator.server import serve_forever
 
@@ -16,4 +17,4 @@ async def main(leases: int, seed: int) -> None:
 
 
 if __name__ == "__main__":
-    asyncio.run(main(int(sys.argv[1]), int(sys.argv[2])))
+    drive(main(int(sys.argv[1]), int(sys.argv[2])))

@@ -1,12 +1,12 @@
 """What ``keepstep run doorloop leases --mode MODE`` does, metered. Arguments: the mode, a file for a profile."""
 
-import asyncio
 import cProfile
 import sys
 from typing import Any
 
 from bench.child import metered
 from keepstep.app import App
+from keepstep.cli.signals import drive
 from keepstep.config import Settings
 from keepstep.model.integration import Mode
 from keepstep.model.run import RunRequest
@@ -34,7 +34,7 @@ def main(mode: Mode, profile: str | None) -> None:
     with metered() as told:
         if profile:
             profiler.enable()
-        told |= asyncio.run(run(mode))
+        told |= drive(run(mode))
         profiler.disable()
     if profile:
         profiler.dump_stats(profile)

@@ -65,10 +65,10 @@ class Plan:
             unheard._round(emulator, contenders, WARM_UP_LEASES, 0, {})
 
     def measure(self, leases: int, contenders: Sequence[Contender]) -> None:
-        """All rounds with an account of so many leases."""
-        with Emulator(leases, self.seed) as emulator:
-            files: dict[str, Path] = {}
-            for number in range(1, self.rounds + 1):
+        """All rounds with an account of so many leases, each round with a new one: no change of an earlier round is met."""
+        files: dict[str, Path] = {}
+        for number in range(1, self.rounds + 1):
+            with Emulator(leases, self.seed) as emulator:
                 self._round(emulator, contenders, leases, number, files)
 
     def _round(

@@ -247,8 +247,8 @@ async def test_a_run_that_was_replaced_while_it_waited_cannot_go_on(database: Da
 async def test_the_database_itself_refuses_two_live_runs_of_a_connection(connection: Connection) -> None:
     owner = await runs.connection_id(connection, "doorloop")
     insert = (
-        "INSERT INTO keepstep.runs (connection_id, mode, dry_run, trigger, state) "
-        "VALUES (%s, 'delta', false, 'manual', 'running')"
+        "INSERT INTO keepstep.runs (connection_id, mode, dry_run, trigger, state, started_at) "
+        "VALUES (%s, 'delta', false, 'manual', 'running', now())"
     )
     await connection.execute(insert.encode(), [owner])
     with pytest.raises(psycopg.errors.UniqueViolation):

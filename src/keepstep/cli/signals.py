@@ -6,6 +6,8 @@ import signal
 from collections.abc import Coroutine
 from typing import Any, TypeVar
 
+import uvloop
+
 from keepstep.cli.exits import Interrupted
 
 T = TypeVar("T")
@@ -17,7 +19,8 @@ def drive(work: Coroutine[Any, Any, T]) -> T:
 
     Raises ``Interrupted`` once the cancelled work has ended.
     """
-    return asyncio.run(_heeding_signals(work))
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        return runner.run(_heeding_signals(work))
 
 
 async def _heeding_signals(work: Coroutine[Any, Any, T]) -> T:

@@ -6,6 +6,7 @@
     ├── UpstreamError                the other system said no; carries the Answer it gave
     │   ├── Transient                try again with backoff (5xx, timeout, broken connection)
     │   ├── RateLimited              try again after the time it names
+    │   │   └── BreakerOpen          upstream failed too often in a row: nothing is sent until the breaker tries again
     │   ├── AuthFailed               nobody but a person with the credentials can mend it
     │   ├── NotData                  an answer that is not the data (HTML, truncated, wrong envelope, repeating page)
     │   └── Permanent                asking again will give the same answer (403, 404, 405, other 4xx)
@@ -70,6 +71,12 @@ class RateLimited(UpstreamError):
     def __init__(self, message: str, *, after: float | None, fix: str = "", answer: Answer | None = None) -> None:
         super().__init__(message, fix=fix, answer=answer, stops_run=True)
         self.after = after
+
+
+class BreakerOpen(RateLimited):
+    """The circuit breaker is open: no request left. ``after`` seconds until it lets one probe through."""
+
+    code = "breaker-open"
 
 
 class AuthFailed(UpstreamError):

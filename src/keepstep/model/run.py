@@ -12,6 +12,7 @@ class State(StrEnum):
     """The states of a run; docs/state_machine.md draws them. ``pending`` is only for an entity of a run."""
 
     PENDING = "pending"
+    QUEUED = "queued"
     RUNNING = "running"
     WAITING = "waiting"
     SUCCEEDED = "succeeded"

@@ -7,11 +7,14 @@ from typing import Any
 import psycopg
 from psycopg import AsyncConnection
 from psycopg.rows import DictRow, dict_row
+from psycopg_pool import AsyncConnectionPool, PoolTimeout
 
 from keepstep.model.errors import StoreError
 from keepstep.store import arrays
 
 OLDEST_SERVER = 140000
+_PATIENCE = 10.0
+"""Seconds to wait for a connection of the pool."""
 Connection = AsyncConnection[DictRow]
 
 
@@ -20,10 +23,21 @@ class DataRefused(StoreError):
 
 
 class Database:
-    """A way to the database. Every caller opens its own connection and closes it."""
+    """A way to the database.
+
+    ``connection`` is for one piece of work, a transaction or less: inside ``pooled`` it is borrowed from a pool and may
+    come through a transaction pooler, so it keeps no session state and prepares nothing. ``open`` gives a session of
+    the caller's own: runs, locks and LISTEN need one.
+    """
 
     def __init__(self, dsn: str) -> None:
         self._dsn = dsn
+        self._pool: AsyncConnectionPool[Connection] | None = None
+
+    @property
+    def dsn(self) -> str:
+        """The address, password included."""
+        return self._dsn
 
     async def open(self, *, name: str = "keepstep") -> Connection:
         """A new connection in autocommit mode whose rows are dicts. Raises ``StoreError`` when there is no way in."""
@@ -44,15 +58,47 @@ class Database:
         return connection
 
     @asynccontextmanager
+    async def pooled(self, most: int = 8) -> AsyncIterator["Database"]:
+        """Keep up to ``most`` connections open for the pieces of work done meanwhile."""
+        settings = {"autocommit": True, "row_factory": dict_row, "prepare_threshold": None, "connect_timeout": 10}
+        pool: AsyncConnectionPool[Connection] = AsyncConnectionPool(
+            self._dsn, kwargs={**settings, "application_name": "keepstep"}, min_size=0, max_size=most, open=False,
+            timeout=_PATIENCE, max_idle=60, configure=_configure, check=AsyncConnectionPool.check_connection,
+        )  # fmt: skip
+        async with pool:
+            self._pool = pool
+            try:
+                yield self
+            finally:
+                self._pool = None
+
+    @asynccontextmanager
     async def connection(self) -> AsyncIterator[Connection]:
         """A connection for one piece of work. A database error inside it comes out as ``StoreError``."""
-        connection = await self.open()
+        pool = self._pool
+        connection = await self.open() if pool is None else await self._borrow(pool)
         try:
             yield connection
         except psycopg.Error as error:
             raise explain(error) from error
         finally:
-            await connection.close()
+            if pool is None:
+                await connection.close()
+            else:
+                await pool.putconn(connection)
+
+    async def _borrow(self, pool: AsyncConnectionPool[Connection]) -> Connection:
+        try:
+            return await pool.getconn()
+        except PoolTimeout:
+            await (await self.open()).close()  # says what is wrong with the database, if it is that
+            raise StoreError(
+                f"All connections to the database were busy for {_PATIENCE:.0f} s.", fix="It is tried again by itself."
+            ) from None
+
+
+async def _configure(connection: Connection) -> None:
+    arrays.register(connection)
 
 
 _BY_STATE = {

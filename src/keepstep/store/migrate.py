@@ -1,15 +1,21 @@
-"""Brings the control tables up to date: numbered SQL files, forward only, one transaction each, one at a time."""
+"""Brings the control tables up to date: numbered SQL files, forward only, one transaction each, one at a time.
+
+A line ``--: procrastinate`` in a file stands for the queue engine's own schema, as its package brings it.
+"""
 
 import hashlib
 import re
 from dataclasses import dataclass
 from importlib import resources
+from importlib.util import find_spec
+from pathlib import Path
 
 from keepstep.model.errors import StoreError
 from keepstep.store.db import Connection
 
 _LOCK = 0x6B656570  # "keep": transaction-level, so that it cannot leak through a pooler
 _FILE = re.compile(r"^(\d{4})_(\w+)\.sql$")
+_ENGINE = re.compile(r"^--: procrastinate .*$", re.MULTILINE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +51,7 @@ async def migrate(connection: Connection) -> list[Migration]:
             await connection.execute("SELECT pg_advisory_xact_lock(%s)", [_LOCK])
             if await _is_applied(connection, step):
                 continue
-            await connection.execute(step.sql.encode())
+            await connection.execute(_whole(step.sql).encode())
             await connection.execute(
                 "INSERT INTO keepstep.migrations (version, name, checksum) VALUES (%s, %s, %s)",
                 [step.version, step.name, step.checksum],
@@ -78,6 +84,15 @@ async def _prepare(connection: Connection) -> None:
             "CREATE TABLE keepstep.migrations (version integer PRIMARY KEY, name text NOT NULL, checksum text NOT NULL,"
             " applied_at timestamptz NOT NULL DEFAULT now())"
         )
+
+
+def _whole(sql: str) -> str:
+    if _ENGINE.search(sql) is None:
+        return sql
+    engine = find_spec("procrastinate")  # found, not imported: importing it takes a while
+    assert engine is not None and engine.submodule_search_locations  # noqa: S101 - a dependency of ours
+    schema = Path(engine.submodule_search_locations[0], "sql", "schema.sql").read_text("utf-8")
+    return _ENGINE.sub(lambda _: schema, sql)
 
 
 async def _is_applied(connection: Connection, step: Migration) -> bool:

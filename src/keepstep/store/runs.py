@@ -39,7 +39,7 @@ async def begin(database: Database, integration: str, request: RunRequest, *, le
 
     async def start(connection: Connection, owner: int) -> int:
         await _end_previous(connection, owner)
-        asked = {**asdict(request), "mode": request.mode, "trigger": request.trigger}
+        asked = {**asdict(request), "entities": list(request.entities)}
         cursor = await connection.execute(_RUNS["insert_run"], {"connection": owner, **asked})
         run_id = int((await _one(cursor))["id"])
         await connection.execute(_RUNS["insert_entities"], {"run": run_id, "entities": list(request.entities)})

@@ -5,9 +5,9 @@ ON CONFLICT (integration, coalesce(owner_id, '')) DO UPDATE SET integration = ex
 RETURNING id
 
 -- name: insert_run
-INSERT INTO keepstep.runs (connection_id, mode, dry_run, since, trigger, actor, state)
-VALUES (%(connection)s, %(mode)s, %(dry_run)s, %(since)s, %(trigger)s, %(actor)s, 'running')
-RETURNING id, started_at
+INSERT INTO keepstep.runs (connection_id, mode, dry_run, since, trigger, actor, entities, state, started_at)
+VALUES (%(connection)s, %(mode)s, %(dry_run)s, %(since)s, %(trigger)s, %(actor)s, %(entities)s::text[], 'running', now())
+RETURNING id
 
 -- name: insert_entities
 INSERT INTO keepstep.run_entities (run_id, entity, position)

@@ -20,11 +20,36 @@ ALTER TABLE keepstep.admin_logs ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY
     CACHE 1
 );
 
+CREATE TABLE keepstep.api_tokens (
+    id bigint NOT NULL,
+    name text NOT NULL,
+    token_hash bytea NOT NULL,
+    role text NOT NULL,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    created_by text NOT NULL,
+    last_used_at timestamp with time zone,
+    revoked_at timestamp with time zone,
+    CONSTRAINT api_tokens_name_check CHECK ((name <> ''::text)),
+    CONSTRAINT api_tokens_role_check CHECK ((role = ANY (ARRAY['viewer'::text, 'operator'::text, 'admin'::text])))
+);
+
+ALTER TABLE keepstep.api_tokens ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
+    SEQUENCE NAME keepstep.api_tokens_id_seq
+    START WITH 1
+    INCREMENT BY 1
+    NO MINVALUE
+    NO MAXVALUE
+    CACHE 1
+);
+
 CREATE TABLE keepstep.connections (
     id bigint NOT NULL,
     integration text NOT NULL,
     owner_id text,
-    created_at timestamp with time zone DEFAULT now() NOT NULL
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    credentials bytea,
+    credentials_set_at timestamp with time zone,
+    CONSTRAINT connections_credentials_check CHECK (((credentials IS NULL) = (credentials_set_at IS NULL)))
 );
 
 CREATE TABLE keepstep.events (
@@ -51,17 +76,32 @@ CREATE TABLE keepstep.runs (
     trigger text NOT NULL,
     actor text,
     state text NOT NULL,
-    started_at timestamp with time zone DEFAULT now() NOT NULL,
+    started_at timestamp with time zone,
     finished_at timestamp with time zone,
     due_at timestamp with time zone,
     error jsonb,
-    CONSTRAINT runs_check CHECK (((state = ANY (ARRAY['running'::text, 'waiting'::text])) = (finished_at IS NULL))),
+    entities text[] DEFAULT '{}'::text[] NOT NULL,
+    schedule_id bigint,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    planned_at timestamp with time zone,
+    caught_up boolean DEFAULT false NOT NULL,
+    in_queue boolean DEFAULT false NOT NULL,
+    crashes smallint DEFAULT 0 NOT NULL,
+    waits smallint DEFAULT 0 NOT NULL,
     CONSTRAINT runs_check1 CHECK (((state = 'waiting'::text) = (due_at IS NOT NULL))),
     CONSTRAINT runs_check2 CHECK (((state <> ALL (ARRAY['failed'::text, 'waiting'::text])) OR (error IS NOT NULL))),
+    CONSTRAINT runs_live_check CHECK (((state = ANY (ARRAY['queued'::text, 'running'::text, 'waiting'::text])) = (finished_at IS NULL))),
     CONSTRAINT runs_mode_check CHECK ((mode = ANY (ARRAY['delta'::text, 'backfill'::text]))),
-    CONSTRAINT runs_state_check CHECK ((state = ANY (ARRAY['running'::text, 'waiting'::text, 'succeeded'::text, 'failed'::text, 'held'::text, 'stopped'::text, 'crashed'::text]))),
+    CONSTRAINT runs_started_check CHECK (((state <> ALL (ARRAY['running'::text, 'waiting'::text])) OR (started_at IS NOT NULL))),
+    CONSTRAINT runs_state_check CHECK ((state = ANY (ARRAY['queued'::text, 'running'::text, 'waiting'::text, 'succeeded'::text, 'failed'::text, 'held'::text, 'stopped'::text, 'crashed'::text]))),
     CONSTRAINT runs_trigger_check CHECK ((trigger = ANY (ARRAY['manual'::text, 'schedule'::text, 'nightly'::text])))
 );
+
+COMMENT ON COLUMN keepstep.runs.planned_at IS 'when its schedule wanted it';
+
+COMMENT ON COLUMN keepstep.runs.in_queue IS 'whether workers drive it: such a run is given to another one when its worker dies';
+
+COMMENT ON COLUMN keepstep.runs.waits IS 'waits for the breaker in a row, without a page between them';
 
 CREATE VIEW keepstep.audit_events AS
  SELECT
@@ -213,11 +253,53 @@ UNION ALL
   GROUP BY c.integration
  HAVING (max(s.last_delta_at) IS NOT NULL);
 
+CREATE TABLE keepstep.limits (
+    connection_id bigint NOT NULL,
+    state jsonb DEFAULT '{}'::jsonb NOT NULL,
+    updated_at timestamp with time zone DEFAULT now() NOT NULL
+)
+WITH (fillfactor='50');
+
+CREATE TABLE keepstep.login_failures (
+    id bigint NOT NULL,
+    what text NOT NULL,
+    at timestamp with time zone DEFAULT now() NOT NULL
+);
+
+ALTER TABLE keepstep.login_failures ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
+    SEQUENCE NAME keepstep.login_failures_id_seq
+    START WITH 1
+    INCREMENT BY 1
+    NO MINVALUE
+    NO MAXVALUE
+    CACHE 1
+);
+
 CREATE TABLE keepstep.migrations (
     version integer NOT NULL,
     name text NOT NULL,
     checksum text NOT NULL,
     applied_at timestamp with time zone DEFAULT now() NOT NULL
+);
+
+CREATE TABLE keepstep.rate_samples (
+    id bigint NOT NULL,
+    ts timestamp with time zone DEFAULT now() NOT NULL,
+    connection_id bigint NOT NULL,
+    "limit" bigint,
+    remaining bigint,
+    reset timestamp with time zone,
+    waited_ms bigint DEFAULT 0 NOT NULL,
+    cause text NOT NULL
+);
+
+ALTER TABLE keepstep.rate_samples ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
+    SEQUENCE NAME keepstep.rate_samples_id_seq
+    START WITH 1
+    INCREMENT BY 1
+    NO MINVALUE
+    NO MAXVALUE
+    CACHE 1
 );
 
 CREATE TABLE keepstep.run_entities (
@@ -253,8 +335,99 @@ ALTER TABLE keepstep.runs ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
     CACHE 1
 );
 
+CREATE TABLE keepstep.schedule_times (
+    schedule_id bigint NOT NULL,
+    due_at timestamp with time zone NOT NULL,
+    delta_at timestamp with time zone NOT NULL,
+    full_at timestamp with time zone,
+    CONSTRAINT schedule_times_check CHECK ((due_at = LEAST(delta_at, full_at)))
+)
+WITH (fillfactor='70');
+
+CREATE TABLE keepstep.schedules (
+    id bigint NOT NULL,
+    connection_id bigint NOT NULL,
+    name text DEFAULT ''::text NOT NULL,
+    enabled boolean DEFAULT false NOT NULL,
+    interval_seconds integer NOT NULL,
+    full_at_hour_utc smallint,
+    entities text[] NOT NULL,
+    anchor_at timestamp with time zone DEFAULT now() NOT NULL,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    updated_at timestamp with time zone DEFAULT now() NOT NULL,
+    updated_by text DEFAULT 'keepstep'::text NOT NULL,
+    CONSTRAINT schedules_entities_check CHECK ((cardinality(entities) > 0)),
+    CONSTRAINT schedules_full_at_hour_utc_check CHECK (((full_at_hour_utc >= 0) AND (full_at_hour_utc <= 23))),
+    CONSTRAINT schedules_interval_seconds_check CHECK (((interval_seconds >= 60) AND (interval_seconds <= 2592000)))
+);
+
+COMMENT ON COLUMN keepstep.schedules.anchor_at IS 'its grid: runs are due at anchor_at + n * interval_seconds';
+
+ALTER TABLE keepstep.schedules ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
+    SEQUENCE NAME keepstep.schedules_id_seq
+    START WITH 1
+    INCREMENT BY 1
+    NO MINVALUE
+    NO MAXVALUE
+    CACHE 1
+);
+
+CREATE TABLE keepstep.sessions (
+    token_hash bytea NOT NULL,
+    user_id bigint NOT NULL,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    seen_at timestamp with time zone DEFAULT now() NOT NULL,
+    expires_at timestamp with time zone NOT NULL
+);
+
+CREATE TABLE keepstep.settings (
+    name text NOT NULL,
+    value jsonb NOT NULL,
+    updated_at timestamp with time zone DEFAULT now() NOT NULL,
+    updated_by text NOT NULL
+);
+
+CREATE TABLE keepstep.ticks (
+    name text NOT NULL,
+    at timestamp with time zone DEFAULT now() NOT NULL
+)
+WITH (fillfactor='50');
+
+CREATE TABLE keepstep.totals (
+    name text NOT NULL,
+    labels jsonb DEFAULT '{}'::jsonb NOT NULL,
+    value double precision NOT NULL
+)
+WITH (fillfactor='50');
+
+CREATE TABLE keepstep.users (
+    id bigint NOT NULL,
+    name text NOT NULL,
+    password_hash text NOT NULL,
+    role text NOT NULL,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    last_login_at timestamp with time zone,
+    CONSTRAINT users_name_check CHECK ((name <> ''::text)),
+    CONSTRAINT users_role_check CHECK ((role = ANY (ARRAY['viewer'::text, 'operator'::text, 'admin'::text])))
+);
+
+ALTER TABLE keepstep.users ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
+    SEQUENCE NAME keepstep.users_id_seq
+    START WITH 1
+    INCREMENT BY 1
+    NO MINVALUE
+    NO MAXVALUE
+    CACHE 1
+);
+
 ALTER TABLE ONLY keepstep.admin_logs
     ADD CONSTRAINT admin_logs_pkey PRIMARY KEY (id);
+
+ALTER TABLE ONLY keepstep.api_tokens
+    ADD CONSTRAINT api_tokens_pkey PRIMARY KEY (id);
+
+ALTER TABLE ONLY keepstep.api_tokens
+    ADD CONSTRAINT api_tokens_token_hash_key UNIQUE (token_hash);
 
 ALTER TABLE ONLY keepstep.checkpoints
     ADD CONSTRAINT checkpoints_pkey PRIMARY KEY (connection_id, entity, mode);
@@ -277,17 +450,54 @@ ALTER TABLE ONLY keepstep.held_deletions
 ALTER TABLE ONLY keepstep.held_keys
     ADD CONSTRAINT held_keys_pkey PRIMARY KEY (run_id, entity, key);
 
+ALTER TABLE ONLY keepstep.limits
+    ADD CONSTRAINT limits_pkey PRIMARY KEY (connection_id);
+
 ALTER TABLE ONLY keepstep.locks
     ADD CONSTRAINT locks_pkey PRIMARY KEY (connection_id);
 
+ALTER TABLE ONLY keepstep.login_failures
+    ADD CONSTRAINT login_failures_pkey PRIMARY KEY (id);
+
 ALTER TABLE ONLY keepstep.migrations
     ADD CONSTRAINT migrations_pkey PRIMARY KEY (version);
+
+ALTER TABLE ONLY keepstep.rate_samples
+    ADD CONSTRAINT rate_samples_pkey PRIMARY KEY (id);
 
 ALTER TABLE ONLY keepstep.run_entities
     ADD CONSTRAINT run_entities_pkey PRIMARY KEY (run_id, entity);
 
 ALTER TABLE ONLY keepstep.runs
     ADD CONSTRAINT runs_pkey PRIMARY KEY (id);
+
+ALTER TABLE ONLY keepstep.schedule_times
+    ADD CONSTRAINT schedule_times_pkey PRIMARY KEY (schedule_id);
+
+ALTER TABLE ONLY keepstep.schedules
+    ADD CONSTRAINT schedules_connection_id_name_key UNIQUE (connection_id, name);
+
+ALTER TABLE ONLY keepstep.schedules
+    ADD CONSTRAINT schedules_pkey PRIMARY KEY (id);
+
+ALTER TABLE ONLY keepstep.sessions
+    ADD CONSTRAINT sessions_pkey PRIMARY KEY (token_hash);
+
+ALTER TABLE ONLY keepstep.settings
+    ADD CONSTRAINT settings_pkey PRIMARY KEY (name);
+
+ALTER TABLE ONLY keepstep.ticks
+    ADD CONSTRAINT ticks_pkey PRIMARY KEY (name);
+
+ALTER TABLE ONLY keepstep.totals
+    ADD CONSTRAINT totals_pkey PRIMARY KEY (name, labels);
+
+ALTER TABLE ONLY keepstep.users
+    ADD CONSTRAINT users_pkey PRIMARY KEY (id);
+
+CREATE INDEX admin_logs_newest ON keepstep.admin_logs USING btree (created_at DESC);
+
+CREATE UNIQUE INDEX api_tokens_name ON keepstep.api_tokens USING btree (lower(name)) WHERE (revoked_at IS NULL);
 
 CREATE UNIQUE INDEX connections_integration_owner ON keepstep.connections USING btree (integration, COALESCE(owner_id, ''::text));
 
@@ -303,9 +513,23 @@ CREATE INDEX events_of_run ON keepstep.events USING btree (run_id, id);
 
 CREATE UNIQUE INDEX held_deletions_one_open ON keepstep.held_deletions USING btree (connection_id, entity) WHERE (state = 'open'::text);
 
+CREATE INDEX login_failures_recent ON keepstep.login_failures USING btree (what, at);
+
+CREATE INDEX rate_samples_newest ON keepstep.rate_samples USING btree (ts);
+
+CREATE INDEX runs_live ON keepstep.runs USING btree (state, id) WHERE (state = ANY (ARRAY['queued'::text, 'running'::text, 'waiting'::text]));
+
 CREATE INDEX runs_newest ON keepstep.runs USING btree (connection_id, id DESC);
 
-CREATE UNIQUE INDEX runs_one_live ON keepstep.runs USING btree (connection_id) WHERE (state = ANY (ARRAY['running'::text, 'waiting'::text]));
+CREATE INDEX runs_of_schedule ON keepstep.runs USING btree (schedule_id) WHERE (schedule_id IS NOT NULL);
+
+CREATE UNIQUE INDEX runs_one_live ON keepstep.runs USING btree (connection_id) WHERE (state = ANY (ARRAY['queued'::text, 'running'::text, 'waiting'::text]));
+
+CREATE INDEX schedule_times_due ON keepstep.schedule_times USING btree (due_at);
+
+CREATE INDEX sessions_of_user ON keepstep.sessions USING btree (user_id);
+
+CREATE UNIQUE INDEX users_name ON keepstep.users USING btree (lower(name));
 
 ALTER TABLE ONLY keepstep.checkpoints
     ADD CONSTRAINT checkpoints_connection_id_fkey FOREIGN KEY (connection_id) REFERENCES keepstep.connections(id);
@@ -337,14 +561,32 @@ ALTER TABLE ONLY keepstep.held_deletions
 ALTER TABLE ONLY keepstep.held_keys
     ADD CONSTRAINT held_keys_run_id_entity_fkey FOREIGN KEY (run_id, entity) REFERENCES keepstep.held_deletions(run_id, entity) ON DELETE CASCADE;
 
+ALTER TABLE ONLY keepstep.limits
+    ADD CONSTRAINT limits_connection_id_fkey FOREIGN KEY (connection_id) REFERENCES keepstep.connections(id) ON DELETE CASCADE;
+
 ALTER TABLE ONLY keepstep.locks
     ADD CONSTRAINT locks_connection_id_fkey FOREIGN KEY (connection_id) REFERENCES keepstep.connections(id);
 
 ALTER TABLE ONLY keepstep.locks
     ADD CONSTRAINT locks_run_id_fkey FOREIGN KEY (run_id) REFERENCES keepstep.runs(id);
 
+ALTER TABLE ONLY keepstep.rate_samples
+    ADD CONSTRAINT rate_samples_connection_id_fkey FOREIGN KEY (connection_id) REFERENCES keepstep.connections(id) ON DELETE CASCADE;
+
 ALTER TABLE ONLY keepstep.run_entities
     ADD CONSTRAINT run_entities_run_id_fkey FOREIGN KEY (run_id) REFERENCES keepstep.runs(id) ON DELETE CASCADE;
 
 ALTER TABLE ONLY keepstep.runs
     ADD CONSTRAINT runs_connection_id_fkey FOREIGN KEY (connection_id) REFERENCES keepstep.connections(id);
+
+ALTER TABLE ONLY keepstep.runs
+    ADD CONSTRAINT runs_schedule_id_fkey FOREIGN KEY (schedule_id) REFERENCES keepstep.schedules(id) ON DELETE SET NULL;
+
+ALTER TABLE ONLY keepstep.schedule_times
+    ADD CONSTRAINT schedule_times_schedule_id_fkey FOREIGN KEY (schedule_id) REFERENCES keepstep.schedules(id) ON DELETE CASCADE;
+
+ALTER TABLE ONLY keepstep.schedules
+    ADD CONSTRAINT schedules_connection_id_fkey FOREIGN KEY (connection_id) REFERENCES keepstep.connections(id) ON DELETE CASCADE;
+
+ALTER TABLE ONLY keepstep.sessions
+    ADD CONSTRAINT sessions_user_id_fkey FOREIGN KEY (user_id) REFERENCES keepstep.users(id) ON DELETE CASCADE;

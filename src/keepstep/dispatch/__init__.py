@@ -1,0 +1,1 @@
+"""When runs happen, and who drives them: schedules, queue, workers, and what keeps them going."""

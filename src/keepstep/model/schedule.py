@@ -1,0 +1,50 @@
+"""What a schedule is, and who a request comes from."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+
+
+@dataclass(frozen=True, slots=True)
+class Schedule:
+    """When a connection is synced by itself. ``name`` tells several schedules of one connection apart.
+
+    Runs are due on a grid: ``anchor_at`` plus whole intervals. Once every UTC day, at ``full_at_hour_utc``, the run is
+    a full one. ``due_at`` is None while the schedule is not enabled.
+    """
+
+    id: int
+    connection_id: int
+    integration: str
+    owner: str | None
+    name: str
+    enabled: bool
+    interval_seconds: int
+    full_at_hour_utc: int | None
+    entities: tuple[str, ...]
+    anchor_at: datetime
+    due_at: datetime | None
+    delta_at: datetime | None
+    full_at: datetime | None
+
+
+class Role(StrEnum):
+    """What somebody may do: look, act, or change who may."""
+
+    VIEWER = "viewer"
+    OPERATOR = "operator"
+    ADMIN = "admin"
+
+    @property
+    def rank(self) -> int:
+        """Roles in order: a greater one may do all that a smaller one may."""
+        return list(Role).index(self)
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """Who a request comes from. ``user_id`` is None for tokens."""
+
+    name: str
+    role: Role
+    user_id: int | None = None
