@@ -1,32 +1,53 @@
 """The composition root: reads the settings, builds every part once, by hand, and takes them down in reverse."""
 
 import asyncio
+import contextlib
+import os
 from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, AbstractContextManager, AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
 
+import structlog
 from pydantic import SecretStr
 
-from keepstep.config import Settings, describe, unknown_entities
+from keepstep.config import Settings, catalogue, unknown_entities
 from keepstep.integrations.http import is_loopback
 from keepstep.integrations.registry import Values, integrations
+from keepstep.model.errors import StoreError
 from keepstep.model.integration import Integration
 from keepstep.model.run import Policy
+from keepstep.reliability import tracing
+from keepstep.reliability.politeness import Rules
+from keepstep.service.accounts import Accounts
+from keepstep.service.audit import Audit
 from keepstep.service.commands import Commands
+from keepstep.service.connectors import Connectors, InEffect
 from keepstep.service.core import Service
+from keepstep.service.errors_view import Errors
+from keepstep.service.feed import Feed
 from keepstep.service.home import made_once
+from keepstep.service.inspection import Inspection
+from keepstep.service.limits import Limits
+from keepstep.service.schedules import VARIABLES, Given, Schedules
+from keepstep.service.settings import Chosen, Effective, Preferences
 from keepstep.service.setup import Advice, SettingLine, Setup
+from keepstep.service.status import Overview
+from keepstep.service.vault import Credentials, Vault
 from keepstep.service.views import Views
 from keepstep.store.db import Database
 from keepstep.store.embedded import EmbeddedPostgres
 from keepstep.store.migrate import migrate
 
 if TYPE_CHECKING:
-    from keepstep.web.server import Site
+    from keepstep.web.server import Place
+
+_CREDENTIALS = {"doorloop": ("apiKey",)}
+"""What each integration's stored credentials are called."""
 
 
 class App:
@@ -87,15 +108,35 @@ class App:
         known = {entity.name for entity in self.registered[key].entities}
         return tuple(name for name in self.settings.sync_entities if name in known)
 
-    def policy(self) -> Policy:
-        """The numbers that runs follow."""
-        return Policy(
-            drop_percent=self.settings.drop_guard_percent,
-            drop_floor=self.settings.drop_guard_floor,
+    def in_effect(self, key: str, chosen: Chosen, stored: Mapping[str, str]) -> InEffect:
+        """What holds for an integration, with what people chose and the credentials that they stored."""
+        app = self.with_chosen(chosen)
+        values = app.values(key)
+        if not self.configured(key):
+            values = replace(values, api_key=stored.get("apiKey", ""))
+        policy = Policy(drop_percent=app.settings.drop_guard_percent, drop_floor=app.settings.drop_guard_floor)
+        return InEffect(values, app.rules(key), policy)
+
+    def rules(self, key: str) -> Rules:
+        """How politely an integration's upstream is asked."""
+        values = self.values(key)
+        return Rules(
+            max_concurrency=values.max_concurrency,
+            per_second=values.rate_limit_rps,
+            windows=self.registered[key].windows,
+            breaker_threshold=self.settings.breaker_threshold,
+            breaker_cooldown=self.settings.breaker_cooldown_s,
         )
 
-    def setup(self) -> Setup:
-        """Every setting, masked, and what is wrong with them."""
+    def with_chosen(self, chosen: Chosen) -> "App":
+        """The same with what people chose where the environment leaves it open."""
+        return App(catalogue.in_effect(self.settings, chosen))
+
+    def setup(self, chosen: Chosen = MappingProxyType({})) -> Setup:
+        """Every setting, masked, and what is wrong with them, with what people chose."""
+        return self.with_chosen(chosen)._setup(catalogue.lines(self.settings, chosen))
+
+    def _setup(self, lines: list[SettingLine]) -> Setup:
         known = [entity.name for registered in self.registered.values() for entity in registered.entities]
         problems = [*self.settings.problems, *unknown_entities(self.settings, known)]
         advice = [
@@ -104,24 +145,47 @@ class App:
             for message, fix in registered.warnings(self.values(key))
         ]
         return Setup(
-            settings=[
-                SettingLine(variable=line.variable, value=line.value, source=line.source, note=line.note)
-                for line in describe(self.settings)
-            ],
+            settings=lines,
             warnings=[Advice(about=p.variable, message=p.message, fix=p.fix) for p in problems] + advice,
         )
 
-    def site(self) -> "Site":
+    def site(self) -> "_Site":
         """The web server's place, taken. Raises ``BadRequest`` where another program has it."""
-        from keepstep.web.app import create_app  # most commands need no web server, and it takes a while to load
-        from keepstep.web.server import Site
+        from keepstep.web.server import Place  # most commands need no web server, and it takes a while to load
 
-        return Site(create_app(version("keepstep")), self.settings.host, self.settings.port)
+        return _Site(Place(self.settings.host, self.settings.port))
 
     def token(self) -> str:
         """The bearer token with the admin role. Raises ``StoreError`` where one must be made and cannot be kept."""
         given = self.settings.admin_token
         return given.get_secret_value() if given else made_once(self.home / "admin-token")
+
+    def _admin_token(self) -> str | None:
+        """The same, or None where it cannot be kept: there is none then, and everything else works."""
+        with contextlib.suppress(StoreError):
+            return self.token()
+        return None
+
+    def _secret_keys(self) -> tuple[str, ...]:
+        """What encrypts stored credentials, the key to encrypt with first. Raises ``StoreError``."""
+        given = tuple(key.get_secret_value() for key in self.settings.secret_keys)
+        return given or (made_once(self.home / "secret-key"),)
+
+    def _locked_credentials(self) -> dict[str, str]:
+        """The variable that gives an integration's credentials, where one does."""
+        return {"doorloop": "DOORLOOP_API_KEY"} if self.settings.doorloop_api_key else {}
+
+    def _scheduled(self) -> dict[str, Given]:
+        """What the settings say about each integration that has a schedule."""
+        settings = self.settings
+        entities = self.default_entities("doorloop") or tuple(e.name for e in self.registered["doorloop"].entities)
+        values = {
+            "enabled": settings.auto_sync_enabled, "interval_minutes": settings.auto_sync_interval_minutes,
+            "full_at_hour_utc": settings.auto_sync_full_at_hour_utc, "entities": entities,
+        }  # fmt: skip
+        locked = frozenset(name for name, variable in VARIABLES.items() if variable in settings.locked)
+        missing = "" if self.configured("doorloop") else "DOORLOOP_API_KEY"
+        return {"doorloop": Given(values, locked, missing)}
 
     def demonstration(self, base_url: str, api_key: str) -> "App":
         """The same on the embedded database, whatever ``DATABASE_URL`` says, reading an emulated DoorLoop."""
@@ -130,16 +194,20 @@ class App:
             "doorloop_base_url": base_url,
             "doorloop_api_key": SecretStr(api_key),
             "allow_manual_backfill": True,
+            "auto_sync_enabled": True,
+            "auto_sync_interval_minutes": 2,
+            "locked": self.settings.locked | {"DOORLOOP_BASE_URL", "DOORLOOP_API_KEY", "ALLOW_MANUAL_BACKFILL"},
         }
         return App(self.settings.model_copy(update=changes))
 
     @asynccontextmanager
     async def open(
-        self, *, migrated: bool = True, on_wait: Callable[[str], None] | None = None
+        self, *, migrated: bool = True, pooled: bool = False, on_wait: Callable[[str], None] | None = None
     ) -> AsyncIterator[Service]:
         """The service on its database, brought up to date unless ``migrated`` is False.
 
-        ``on_wait`` is told what a slow start of the embedded database is doing. Raises ``StoreError``.
+        ``pooled``: for a process that stays, with connections kept open. ``on_wait`` is told what a slow start of the
+        embedded database is doing. Raises ``StoreError``.
         """
         async with AsyncExitStack() as stack:
             dsn, embedded = await self._database(stack, on_wait)
@@ -147,10 +215,34 @@ class App:
             if migrated:
                 async with database.connection() as connection:
                     await migrate(connection)
-            built = {key: self.connector(key) for key in self.registered if self.configured(key)}
-            for integration in built.values():
-                stack.push_async_callback(integration.aclose)
-            yield self._service(database, built, dsn, embedded)
+            if pooled:
+                await stack.enter_async_context(database.pooled())
+            service = self._service(database, dsn, embedded)
+            stack.push_async_callback(service.connectors.aclose)
+            yield service
+
+    def working(
+        self, service: Service, *, concurrency: int, patience: float | None
+    ) -> "AbstractAsyncContextManager[asyncio.Task[None]]":
+        """Dispatch schedules and perform runs while the block lasts; gives what ends when that cannot go on."""
+        from keepstep import always_on
+
+        return always_on.working(service, concurrency=concurrency, patience=patience)
+
+    def looked_after(self, service: Service) -> "AbstractAsyncContextManager[None]":
+        """Recover what dead processes left while the block lasts."""
+        from keepstep import always_on
+
+        return always_on.looked_after(service)
+
+    def traced(self) -> "AbstractContextManager[None]":
+        """Send traces while the block lasts, if the environment says where to."""
+        if not tracing.wanted(os.environ):
+            return contextlib.nullcontext()
+        if not tracing.installed():
+            structlog.get_logger().warning("traces are wanted but cannot be sent", fix="pip install 'keepstep[otel]'")
+            return contextlib.nullcontext()
+        return tracing.exported(version("keepstep"))
 
     async def _database(self, stack: AsyncExitStack, on_wait: Callable[[str], None] | None) -> tuple[str, bool]:
         if self.settings.database_url is not None:
@@ -164,16 +256,78 @@ class App:
         stack.callback(server.close)
         return server.dsn, True
 
-    def _service(self, database: Database, built: Mapping[str, Integration], dsn: str, embedded: bool) -> Service:
+    def _service(self, database: Database, dsn: str, embedded: bool) -> Service:
         entities = {key: known.entities for key, known in self.registered.items()}
+        audit = Audit(database, lambda: self.secrets)
+        vault = Vault(self._secret_keys)
+        preferences = Preferences(database, _Catalogue(self), vault, audit)
+        limits = Limits(database, self.rules, audit)
+        schedules = Schedules(
+            database, audit, {key: [e.name for e in known] for key, known in entities.items()}, self._scheduled()
+        )
+        overview = Overview(database, entities, schedules, limits, preferences)
+        credentials = Credentials(database, vault, audit, _CREDENTIALS, self._locked_credentials())
+        connectors = Connectors(database, self.registered, preferences, credentials, self.in_effect)
         return Service(
-            commands=Commands(database, MappingProxyType(dict(built)), entities, self.policy()),
+            commands=Commands(database, connectors.lent, entities),
             views=Views(database),
-            integrations=MappingProxyType(dict(built)),
+            accounts=Accounts(database, audit, admin_token=self._admin_token),
+            audit=audit,
+            schedules=schedules,
+            credentials=credentials,
+            connectors=connectors,
+            preferences=preferences,
+            limits=limits,
+            overview=overview,
+            inspection=Inspection(database, self.registered, connectors, preferences, overview),
+            errors=Errors(database),
+            feed=Feed(database),
             database=database,
             dsn=dsn,
             embedded=embedded,
         )
+
+
+class _Site:
+    """The place of the web application, which is made once there is a service to serve."""
+
+    def __init__(self, place: "Place") -> None:
+        self._place = place
+        self.url = place.url
+
+    @asynccontextmanager
+    async def serving(self, service: Service) -> AsyncIterator[None]:
+        """Answer for a service while the block lasts."""
+        from keepstep.web.app import create_app
+
+        async with self._place.answering(create_app(service, version=version("keepstep"))):
+            try:
+                yield
+            finally:
+                await service.feed.aclose()  # or the server would wait for its browsers
+
+    def close(self) -> None:
+        """Give up the place."""
+        self._place.close()
+
+
+@dataclass(frozen=True, slots=True)
+class _Catalogue:
+    """What ``Preferences`` asks about settings."""
+
+    app: App
+
+    def setup(self, chosen: Chosen) -> Setup:
+        return self.app.setup(chosen)
+
+    def effective(self, chosen: Chosen) -> Effective:
+        return catalogue.effective(self.app.with_chosen(chosen).settings)
+
+    def refusal(self, variable: str, text: str) -> tuple[str, str] | None:
+        return catalogue.refusal(variable, text)
+
+    def is_secret(self, variable: str) -> bool:
+        return catalogue.is_secret(variable)
 
 
 def _passwords(secret: str) -> list[str]:

@@ -122,11 +122,12 @@ def switches(draw: st.DrawFn) -> Step:
 
 @st.composite
 def attempts(draw: st.DrawFn) -> Step:
-    """A run, perhaps cancelled after some events."""
+    """A run, perhaps cancelled after some events, of a command's own or from the queue."""
     mode = draw(st.sampled_from(Mode))
     page_size, flush_rows = draw(st.sampled_from([1, 3, 7, 10, 100])), draw(st.sampled_from([1, 5, 12, 1000]))
     names = draw(st.sampled_from([ENTITIES, ENTITIES[:1], ENTITIES[1:]]))
     dry, cancel_after = draw(st.sampled_from([False, False, False, True])), draw(st.none() | st.integers(0, 9))
+    queued = draw(st.booleans())
 
     async def step(story: Story) -> None:
         story.sync.page_size = page_size
@@ -136,14 +137,14 @@ def attempts(draw: st.DrawFn) -> Step:
             if cancel_after is not None and next(heard) == cancel_after:
                 run.cancel()
 
-        run = asyncio.create_task(
-            story.sync.run(*names, mode=mode, dry_run=dry, listener=listen, flush_rows=flush_rows)
-        )
+        do = story.sync.run_queued if queued else story.sync.run
+        run = asyncio.create_task(do(*names, mode=mode, dry_run=dry, listener=listen, flush_rows=flush_rows))
         try:
             result = (await run).result
         except asyncio.CancelledError:
             result = "cancelled"
         story.told[result] += 1
+        await story.sync.let_time_pass()
         note(f"{'dry ' if dry else ''}{mode} of {names}, pages of {page_size}, flushes of {flush_rows}: {result}")
 
     return step

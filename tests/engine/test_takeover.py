@@ -12,7 +12,7 @@ import pytest
 
 from keepstep.model.errors import LockHeld
 from keepstep.model.run import Event
-from keepstep.store import runs
+from keepstep.store import locks
 from tests.support.sync import Sync, counts_of, entity_of
 from tests.support.upstream import SMALL, serving
 from tests.support.victims import victims
@@ -28,7 +28,7 @@ async def until(condition: Callable[[], object]) -> None:
 
 
 async def test_a_second_run_is_refused_while_another_process_runs(sync: Sync, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(runs, "_TAKEOVER_PATIENCE", 0.1)
+    monkeypatch.setattr(locks, "_TAKEOVER_PATIENCE", 0.1)
     sync.upstream.fault("hang", entity="leases", page=3)
     async with victims(sync) as processes:
         victim = await processes.start("leases", flush_rows=1)

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from keepstep.engine.runner import Runner
+from keepstep.model.errors import LockHeld
 from keepstep.model.integration import Mode
 from keepstep.model.run import RunRequest
 from tests.support.sync import Sync, counts_of, entity_of
@@ -130,9 +131,12 @@ async def test_a_long_retry_after_makes_the_run_wait_in_the_database_without_its
     await sync.assert_in_step("leases", "owners")
 
 
-async def test_a_new_run_takes_the_place_of_one_that_waits_and_goes_on_from_its_page(sync: Sync) -> None:
+async def test_a_new_run_takes_the_place_of_one_whose_wait_is_long_over_and_goes_on_from_its_page(sync: Sync) -> None:
     sync.upstream.fault("429", entity="leases", page=3, retry_after=3600)
     waiting = await sync.run("leases", flush_rows=1)
+    with pytest.raises(LockHeld, match=f"Run {waiting.run_id} waits for upstream until"):
+        await sync.run("leases")
+    await sync.sql("UPDATE keepstep.runs SET due_at = now() - interval '61 seconds'")
     run = await sync.run("leases")
     assert (run.result, run.inserted) == ("succeeded", LEASES - 40)
     assert (await sync.views.run(waiting.run_id)).result == "stopped"
@@ -143,6 +147,7 @@ async def test_a_full_rate_window_makes_the_run_wait_and_nothing_is_asked_twice(
     run = await sync.run("leases", flush_rows=1)
     assert run.result == "waiting"
     sync.upstream.switch(rate_per_hour=0)
+    assert await sync.commands.stop("doorloop") == run.run_id
     assert (await sync.run("leases")).inserted == LEASES - run.inserted
     await sync.assert_in_step("leases")
 

@@ -8,7 +8,7 @@ import pytest
 from keepstep.model.errors import Fenced, LockHeld
 from keepstep.model.integration import Mode
 from keepstep.model.run import Event, RunRequest, State
-from keepstep.store import runs
+from keepstep.store import locks, queue, runs
 from keepstep.store.db import Connection, Database
 from keepstep.store.session import Heartbeat, RunSession
 
@@ -42,9 +42,9 @@ async def finish(session: RunSession) -> None:
 async def test_a_second_run_is_refused_while_one_is_alive_and_told_its_id(
     database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(runs, "_TAKEOVER_PATIENCE", 0.1)
+    monkeypatch.setattr(locks, "_TAKEOVER_PATIENCE", 0.1)
     first = await begin(database)
-    with pytest.raises(LockHeld, match=rf"Run {first.run_id} of doorloop is active since") as refusal:
+    with pytest.raises(LockHeld, match=rf"Run {first.run_id} is active since") as refusal:
         await begin(database)
     assert refusal.value.run_id == str(first.run_id)
     assert "keepstep stop" in refusal.value.fix
@@ -57,7 +57,7 @@ async def test_a_second_run_is_refused_while_one_is_alive_and_told_its_id(
 async def test_of_many_that_begin_at_once_one_does(
     database: Database, connection: Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(runs, "_TAKEOVER_PATIENCE", 0.1)
+    monkeypatch.setattr(locks, "_TAKEOVER_PATIENCE", 0.1)
     outcomes = await asyncio.gather(*(begin(database) for _ in range(8)), return_exceptions=True)
     winners = [outcome for outcome in outcomes if isinstance(outcome, RunSession)]
     assert len(winners) == 1
@@ -75,7 +75,7 @@ async def test_a_holder_whose_session_has_ended_is_replaced_at_once_and_called_c
     assert await states(connection) == {dead.run_id: "crashed", heir.run_id: "running"}
     events = await runs.events(connection, dead.run_id)
     assert events[-1]["msg"] == f"Run {dead.run_id} crashed: its process ended without a word."
-    with pytest.raises(Fenced, match="lost its lock"):
+    with pytest.raises(Fenced, match="has lost its lock"):
         await dead.flush(lambda c, _now: runs.clock(c))
     await finish(heir)
 
@@ -103,7 +103,7 @@ async def test_a_holder_whose_lease_is_over_is_replaced_and_can_commit_nothing_m
     with pytest.raises(Fenced):
         await late.flush(work)
     assert done == []
-    assert await Heartbeat(database, late).watch(0.01) == "fenced"
+    await Heartbeat(database, late).watch(0.01)
     await late.release()
     assert await runs.is_active(connection, heir.connection_id)
     await finish(heir)
@@ -158,7 +158,7 @@ async def test_a_holder_that_hangs_inside_a_copy_is_replaced_when_its_lease_is_o
 async def test_a_holder_that_the_database_keeps_busy_longer_than_its_lease_is_left_alone(
     database: Database, connection: Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(runs, "_TAKEOVER_PATIENCE", 0.1)
+    monkeypatch.setattr(locks, "_TAKEOVER_PATIENCE", 0.1)
     busy = await begin(database, lease=0.3)
     entered = asyncio.Event()
 
@@ -193,27 +193,71 @@ async def test_the_heartbeat_renews_the_lease(database: Database, connection: Co
     await finish(session)
 
 
-async def test_a_stop_reaches_the_run_by_its_heartbeat_and_by_its_next_flush(
+async def test_a_stop_ends_the_run_and_its_heartbeat_and_lets_nothing_more_be_written(
     database: Database, connection: Connection
 ) -> None:
     session = await begin(database)
-    assert await runs.request_stop(connection, "doorloop") == session.run_id
-    assert await Heartbeat(database, session).watch(60) == "stop"
-    assert not session.stop_requested
-    await session.flush(lambda c, _now: runs.clock(c))
-    assert session.stop_requested
-    await finish(session)
-    assert await runs.request_stop(connection, "doorloop") is None
+    assert await queue.stop(connection, "doorloop") == session.run_id
+    assert await states(connection) == {session.run_id: "stopped"}
+    await Heartbeat(database, session).watch(60)
+    with pytest.raises(Fenced):
+        await session.flush(lambda c, _now: runs.clock(c))
+    await session.release()
+    assert await queue.stop(connection, "doorloop") is None
+    await finish(await begin(database))
 
 
-async def test_a_new_run_does_not_inherit_an_old_request_to_stop(database: Database, connection: Connection) -> None:
-    stopped = await begin(database)
-    await runs.request_stop(connection, "doorloop")
-    await lose(stopped, connection)
-    heir = await begin(database)
-    await heir.flush(lambda c, _now: runs.clock(c))
-    assert not heir.stop_requested
-    await finish(heir)
+async def test_a_stop_waits_for_the_flush_under_way(database: Database, connection: Connection) -> None:
+    session = await begin(database)
+    entered, go_on = asyncio.Event(), asyncio.Event()
+
+    async def work(own: Connection, _now: object) -> None:
+        entered.set()
+        await go_on.wait()
+        await runs.tell(own, session, Event("page", "the last one"))
+
+    flush = asyncio.create_task(session.flush(work))
+    await entered.wait()
+    stop = asyncio.create_task(queue.stop(connection, "doorloop"))
+    await blocked(database)
+    go_on.set()
+    await flush
+    assert await stop == session.run_id
+    told = [event["type"] for event in await runs.events(connection, session.run_id)]
+    assert told == ["run-started", "page", "run-stopped"]
+    await session.release()
+
+
+async def test_a_stop_interrupts_a_flush_that_does_not_end(
+    database: Database, connection: Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(queue, "_STOP_PATIENCE", 1)
+    session = await begin(database)
+    entered = asyncio.Event()
+
+    async def hang(own: Connection, _now: object) -> None:
+        await runs.tell(own, session, Event("page", "never told"))
+        entered.set()
+        await own.execute("SELECT pg_sleep(3600)")
+
+    flush = asyncio.create_task(session.flush(hang))
+    await entered.wait()
+    assert await queue.stop(connection, "doorloop") == session.run_id
+    with pytest.raises(Fenced):
+        await flush
+    told = [event["type"] for event in await runs.events(connection, session.run_id)]
+    assert told == ["run-started", "run-stopped"]
+    await session.release()
+
+
+async def blocked(database: Database) -> None:
+    """Wait until some session waits for a lock."""
+    async with database.connection() as connection, asyncio.timeout(20):
+        query = (
+            "SELECT count(*) AS n FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()"
+        )
+        while (await (await connection.execute(query)).fetchone() or {})["n"] == 0:  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
 
 
 async def test_a_run_that_waits_gives_its_lock_back_and_takes_it_again(
@@ -227,21 +271,39 @@ async def test_a_run_that_waits_gives_its_lock_back_and_takes_it_again(
     row = await runs.get(connection, session.run_id)
     assert row is not None
     assert (row["state"], row["due_at"]) == ("waiting", due)
-    again = await runs.resume(database, "doorloop", session.run_id, lease=60)
+    again = await runs.resume(database, session.run_id, lease=60)
     assert again.run_id == session.run_id
     await finish(again)
 
 
-async def test_a_run_that_was_replaced_while_it_waited_cannot_go_on(database: Database, connection: Connection) -> None:
-    session = await begin(database)
+async def wait(session: RunSession, seconds: float) -> None:
+    """Let a run wait for upstream."""
     event = Event("run-waiting", "waits")
-    await session.flush(lambda c, _now: runs.wait(c, session, 3600, event, {"code": "rate-limited"}))
+    await session.flush(lambda c, _now: runs.wait(c, session, seconds, event, {"code": "rate-limited"}))
     await session.release()
+
+
+async def test_a_run_that_waits_refuses_another_one_and_says_until_when(
+    database: Database, connection: Connection
+) -> None:
+    session = await begin(database)
+    await wait(session, 3600)
+    with pytest.raises(LockHeld, match=rf"Run {session.run_id} waits for upstream until \d\d:\d\d:\d\d UTC") as refusal:
+        await begin(database)
+    assert refusal.value.run_id == str(session.run_id)
+    assert await states(connection) == {session.run_id: "waiting"}
+
+
+async def test_a_run_that_should_have_gone_on_long_ago_is_replaced_and_cannot_go_on(
+    database: Database, connection: Connection
+) -> None:
+    session = await begin(database)
+    await wait(session, -61)
     heir = await begin(database)
     await finish(heir)
     assert (await states(connection))[session.run_id] == "stopped"
     with pytest.raises(Fenced, match="was ended while it waited"):
-        await runs.resume(database, "doorloop", session.run_id, lease=60)
+        await runs.resume(database, session.run_id, lease=60)
 
 
 async def test_the_database_itself_refuses_two_live_runs_of_a_connection(connection: Connection) -> None:

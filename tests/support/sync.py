@@ -9,10 +9,11 @@ from typing import Any
 
 from psycopg.types.json import set_json_loads
 
+from keepstep.dispatch.queue import Queue
 from keepstep.engine.runner import Runner
 from keepstep.integrations.doorloop.connector import DoorLoop
 from keepstep.integrations.doorloop.entities import ENTITIES
-from keepstep.model.integration import Entity, Mode
+from keepstep.model.integration import Entity, Integration, Mode
 from keepstep.model.run import Event, Policy, RunRequest
 from keepstep.service.commands import Commands
 from keepstep.service.shapes import EntityRun, RunSummary
@@ -42,7 +43,16 @@ class Sync:
         self.clock = HurriedClock()
         self.events: list[Event] = []
         self.views = Views(self.database)
-        self.commands = Commands(self.database, {}, {"doorloop": tuple(entities)}, self.policy)
+        self.commands = Commands(self.database, self.lent, {"doorloop": tuple(entities)})
+
+    @asynccontextmanager
+    async def lent(self, _key: str) -> AsyncIterator[tuple[Integration, Policy]]:
+        """What commands work with."""
+        doorloop = self.connector()
+        try:
+            yield doorloop, self.policy
+        finally:
+            await doorloop.aclose()
 
     def connector(self) -> DoorLoop:
         """A connector of its own for one run."""
@@ -82,6 +92,37 @@ class Sync:
                 return await self.views.run(await runner.start(request))
         finally:
             await doorloop.aclose()
+
+    async def run_queued(
+        self,
+        *entities: str,
+        mode: Mode = Mode.BACKFILL,
+        dry_run: bool = False,
+        listener: Listener = lambda _event: None,
+        **policy: Any,
+    ) -> RunSummary:
+        """One attempt at a run from the queue, as a worker makes it: at the one that is there, or a new one."""
+        queue = Queue(self.database)
+        live = await self.sql("SELECT id FROM keepstep.runs WHERE state = 'queued'")
+        run_id = (
+            live[0]["id"]
+            if live
+            else await queue.enqueue_one("doorloop", RunRequest(entities or ALL, mode, dry_run=dry_run))
+        )
+        doorloop = self.connector()
+        try:
+            async with asyncio.timeout(DEADLINE):
+                await Runner(self.database, doorloop, replace(self.policy, **policy), listener).take_up(run_id)
+        finally:
+            await doorloop.aclose()
+        return await self.views.run(run_id)
+
+    async def let_time_pass(self) -> None:
+        """Every wait is over, and nobody has gone on with what should have gone on."""
+        await self.sql(
+            "UPDATE keepstep.runs SET due_at = due_at - interval '1 day', queued_at = queued_at - interval '1 day'"
+            " WHERE state IN ('queued', 'waiting')"
+        )
 
     async def delta(self, *entities: str, **options: Any) -> RunSummary:
         """A delta run."""

@@ -207,7 +207,7 @@ def test_an_active_run_is_seen_guarded_and_stopped_by_other_processes(command: K
     upstream.command("faults/clear")
     idle = command("stop", "--json")
 
-    assert (second.code, second.json["code"], second.json["runId"]) == (1, "lock-held", str(active["runId"]))
+    assert (second.code, second.json["code"], second.json["runId"]) == (1, "lock-held", active["runId"])
     assert (active["entity"], active["mode"], active["dryRun"], active["total"]) == ("leases", "backfill", False, 300)
     assert (reset.code, "is active" in reset.error) == (1, True)
     assert stopped.json == {"stopped": True, "runId": active["runId"]}

@@ -1,6 +1,5 @@
 """``keepstep demo``: everything against an emulated DoorLoop, on the embedded database."""
 
-import asyncio
 import os
 from contextlib import AsyncExitStack
 from pathlib import Path
@@ -14,7 +13,7 @@ from keepstep.cli.parts import Parts, Site, parts_of
 from keepstep.cli.session import opened
 from keepstep.cli.signals import drive
 from keepstep.cli.sync import DEMO_MARK, perform, shower
-from keepstep.cli.up import place
+from keepstep.cli.up import journal, place
 from keepstep.model.errors import BadRequest, StoreError
 
 if TYPE_CHECKING:
@@ -48,17 +47,18 @@ async def _demonstrate(parts: Parts, site: Site | None, *, json: bool) -> int:
     async with AsyncExitStack() as stack:
         base_url = await stack.enter_async_context(emulator.serve())
         emulated = parts.demonstration(base_url, emulator.options.api_key)
-        service = await stack.enter_async_context(opened(emulated))
+        service = await stack.enter_async_context(opened(emulated, stays=site is not None))
         await _claim(parts.home, service)
         if site is not None:
-            await stack.enter_async_context(site.serving())
+            await stack.enter_async_context(site.serving(service))
         render.note(f"An emulated DoorLoop with invented data answers at {base_url}")
         entities = tuple(entity.name for entity in parts.registered[KEY].entities)
         request = RunRequest(entities, Mode.BACKFILL, actor=arguments.actor())
         ended = await perform(service, KEY, request, shower(json=json))
         if site is not None:
             _suggest(parts, site, base_url, emulator.options.api_key)
-            await asyncio.Event().wait()
+            journal(emulated)
+            await (await stack.enter_async_context(emulated.working(service, concurrency=2, patience=None)))
     return report.exit_code(ended)
 
 

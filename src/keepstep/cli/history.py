@@ -114,9 +114,12 @@ def logs(
         render.emit(event, one_line=True) if json else _print(event)
 
     async def work(service: "Service") -> "list[LoggedEvent]":
+        from keepstep.service import following
+
         run_id = (await service.views.run(run) if run is not None else await _newest(service)).run_id
+        events = following.follow(service.database, service.views, run_id) if follow else _past(service, run_id)
         kept: list[LoggedEvent] = []
-        async for event in _events(service, run_id, follow=follow):
+        async for event in events:
             kept.append(event) if json and not follow else show(event)
         return kept
 
@@ -132,17 +135,13 @@ async def _newest(service: "Service") -> "RunSummary":
     return newest[0]
 
 
-async def _events(service: "Service", run_id: int, *, follow: bool) -> "AsyncIterator[LoggedEvent]":
-    """A run's events in order, and those still to come."""
-    last, live = 0, True
-    while live:
-        live = follow and (await service.views.run(run_id)).result in _LIVE
-        while events := await service.views.events(run_id, after=last):
-            last = events[-1].id
-            for event in events:
-                yield event
-        if live:
-            await asyncio.sleep(_LOOK_AGAIN_S)
+async def _past(service: "Service", run_id: int) -> "AsyncIterator[LoggedEvent]":
+    """A run's events so far, in order."""
+    last = 0
+    while events := await service.views.events(run_id, after=last):
+        last = events[-1].id
+        for event in events:
+            yield event
 
 
 def _print(event: "LoggedEvent") -> None:

@@ -18,10 +18,13 @@ from keepstep.cli import (
     held,
     history,
     probes,
+    schedules,
     settings,
     status,
     sync,
+    tokens,
     up,
+    users,
 )
 from keepstep.cli.parts import MakeParts, made_at_most_once
 from keepstep.model.errors import KeepstepError
@@ -72,12 +75,12 @@ def build() -> typer.Typer:
     )  # fmt: skip
     app.callback()(_keepstep)
     for panel, commands in {
-        "Start": (up.up, demo.demo, emulate.group()),
-        "Sync": (sync.run, history.stop, status.status, history.runs, history.logs),
+        "Start": (up.up, up.web, up.worker, demo.demo, emulate.group()),
+        "Sync": (sync.run, history.stop, status.status, history.runs, history.logs, schedules.group()),
         "Decide": (dead_letters.group(), held.group(), checkpoints.group()),
         "Look after": (
-            diagnosis.doctor, probes.ping, probes.check, settings.group(), settings.token, database.migrate,
-            database.group(),
+            diagnosis.doctor, probes.ping, probes.check, settings.group(), tokens.group(), users.group(),
+            database.migrate, database.group(),
         ),
     }.items():  # fmt: skip
         for command in commands:

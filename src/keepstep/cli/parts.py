@@ -1,7 +1,7 @@
 """What the commands are handed: a Keepstep that is set up but not opened. ``app.App`` is one."""
 
 from collections.abc import Callable, Mapping
-from contextlib import AbstractAsyncContextManager
+from contextlib import AbstractAsyncContextManager, AbstractContextManager
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Protocol
 import typer
 
 if TYPE_CHECKING:
+    import asyncio
+
     from keepstep.integrations.registry import Registered
     from keepstep.model.integration import Integration
     from keepstep.service.core import Service
@@ -20,8 +22,8 @@ class Site(Protocol):
 
     url: str
 
-    def serving(self) -> AbstractAsyncContextManager[None]:
-        """Answer while the block lasts."""
+    def serving(self, service: "Service") -> AbstractAsyncContextManager[None]:
+        """Answer for a service while the block lasts."""
         ...
 
     def close(self) -> None:
@@ -90,9 +92,23 @@ class Parts(Protocol):
         ...
 
     def open(
-        self, *, migrated: bool = True, on_wait: Callable[[str], None] | None = None
+        self, *, migrated: bool = True, pooled: bool = False, on_wait: Callable[[str], None] | None = None
     ) -> "AbstractAsyncContextManager[Service]":
-        """The service on its database. Raises ``StoreError``."""
+        """The service on its database; ``pooled`` where it stays open for long. Raises ``StoreError``."""
+        ...
+
+    def working(
+        self, service: "Service", *, concurrency: int, patience: float | None
+    ) -> "AbstractAsyncContextManager[asyncio.Task[None]]":
+        """Dispatch schedules and perform runs while the block lasts; gives what ends when that cannot go on."""
+        ...
+
+    def looked_after(self, service: "Service") -> AbstractAsyncContextManager[None]:
+        """Recover what dead processes left while the block lasts."""
+        ...
+
+    def traced(self) -> AbstractContextManager[None]:
+        """Send traces while the block lasts, if the environment says where to."""
         ...
 
 

@@ -52,7 +52,7 @@ def emit(answer: object, *, one_line: bool = False) -> None:
     """The answer as JSON: indented on a terminal, else (or always) on one line."""
     import msgspec
 
-    encoded = msgspec.json.encode(answer)
+    encoded = msgspec.json.encode(answer, enc_hook=lambda shape: shape.model_dump())
     if sys.stdout.isatty() and not one_line:
         encoded = msgspec.json.format(encoded, indent=2)
     sys.stdout.flush()

@@ -14,8 +14,8 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 
-def opened(parts: Parts, *, migrated: bool = True) -> "AbstractAsyncContextManager[Service]":
-    """The service, with a word about what a slow start is doing."""
+def opened(parts: Parts, *, migrated: bool = True, stays: bool = False) -> "AbstractAsyncContextManager[Service]":
+    """The service, with a word about what a slow start is doing. ``stays``: for a process that keeps it open."""
     told: set[str] = set()
 
     def tell(words: str) -> None:
@@ -24,7 +24,7 @@ def opened(parts: Parts, *, migrated: bool = True) -> "AbstractAsyncContextManag
             told.add(what)
             render.note(f"{what} …", style="dim")
 
-    return parts.open(migrated=migrated, on_wait=tell)
+    return parts.open(migrated=migrated, pooled=stays, on_wait=tell)
 
 
 def ask(parts: Parts, question: "Callable[[Service], Awaitable[T]]", *, migrated: bool = True) -> T:

@@ -1,4 +1,4 @@
-"""``keepstep config`` and ``token``."""
+"""``keepstep config``."""
 
 import typer
 
@@ -25,12 +25,3 @@ def show(context: typer.Context, json: arguments.Json = False) -> None:
         render.say(f"  Fix: {advice.fix}")
     if not setup.warnings:
         render.say("Nothing is wrong with them.")
-
-
-def token(context: typer.Context, json: arguments.Json = False) -> None:
-    """Print the bearer token with the admin role; it is made on first use."""
-    value = parts_of(context).token()
-    if json:
-        render.emit({"token": value})
-    else:
-        render.say(value)

@@ -6,99 +6,83 @@ import typer
 
 from keepstep.cli import arguments, render
 from keepstep.cli.history import listed
-from keepstep.cli.parts import parts_of
+from keepstep.cli.parts import Parts, parts_of
 from keepstep.cli.session import ask
 
 if TYPE_CHECKING:
     from keepstep.service.core import Service
-    from keepstep.service.shapes import CheckpointView, RunSummary
+    from keepstep.service.status import ActiveRun, SchedulerView, Status
 
 _LAST_RUNS = 5
+_POOR = 70
 
 
 def status(context: typer.Context, json: arguments.Json = False) -> None:
     """Show the active run, the last ones, what waits for a person, and how far each entity is."""
-    found = ask(parts_of(context), _gather)
+    parts = parts_of(context)
+    found = ask(parts, lambda service: _gather(parts, service))
+    standing: Status = found.pop("status")
     if json:
-        render.emit(found)
+        render.emit({**standing.model_dump(), **found})
         return
-    _active(found["activeRun"])
+    _active(standing.active_run)
     if found["runs"]:
         listed(found["runs"])
     else:
         render.say("There are no runs yet. Begin with: keepstep run doorloop --mode backfill")
-    if found["entities"]:
+    read = [e for e in standing.entities if e.last_success or e.last_failure]
+    if read:
         render.table(
-            ["entity", "last success", "last failure", "last error"],
-            [[e["entity"], e["lastSuccess"], e["lastFailure"], render.short(e["lastError"] or "", 70)]
-             for e in found["entities"]],
-        )  # fmt: skip
-    _waiting(found["dlq"]["open"], len(found["held"]))
+            ["entity", ">rows", "last success", "last failure", "last error"],
+            [[e.entity, e.rows, e.last_success, e.last_failure, render.short(e.last_error or "", 70)] for e in read],
+        )
+    _schedule(standing.scheduler, standing)
+    _trouble(standing)
 
 
-async def _gather(service: "Service") -> dict[str, Any]:
-    views = service.views
-    recent = await views.runs(limit=_LAST_RUNS)
-    checkpoints = await views.checkpoints()
+async def _gather(parts: Parts, service: "Service") -> dict[str, Any]:
+    key = next(iter(parts.registered))
     return {
-        "activeRun": await _active_run(service, recent),
-        "entities": [await _entity(service, name, seen) for name, seen in _by_entity(checkpoints).items()],
-        "dlq": {"open": (await views.dead_letters(limit=1)).count},
-        "held": await views.held(),
-        "runs": recent,
-        "checkpoints": checkpoints,
+        "status": await service.overview.status(key, configured=await service.connectors.is_configured(key)),
+        "held": await service.views.held(),
+        "runs": await service.views.runs(limit=_LAST_RUNS),
+        "checkpoints": await service.views.checkpoints(),
     }
 
 
-async def _active_run(service: "Service", recent: "list[RunSummary]") -> dict[str, Any] | None:
-    """The run under way and how far it is."""
-    run = next((run for run in recent if run.result in ("running", "waiting")), None)
-    if run is None:
-        return None
-    last, page = 0, None
-    while events := await service.views.events(run.run_id, after=last):
-        last = events[-1].id
-        page = next((event for event in reversed(events) if event.type == "page"), page)
-    entity = next((entity for entity in run.entities if entity.state == "running"), None)
-    data = page.data if page else {}
-    return {
-        "runId": run.run_id, "state": run.result, "mode": run.mode, "dryRun": run.dry_run, "dueAt": run.due_at,
-        "entity": entity.entity if entity else None, "page": page.page if page else None,
-        "rows": entity.rows if entity else run.rows, "total": data.get("total"), "rps": data.get("rps", 0.0),
-        "etaSeconds": data.get("etaSeconds"),
-    }  # fmt: skip
-
-
-def _by_entity(checkpoints: "list[CheckpointView]") -> "dict[str, CheckpointView]":
-    return {view.entity: view for view in checkpoints}
-
-
-async def _entity(service: "Service", name: str, view: "CheckpointView") -> dict[str, Any]:
-    failed = await service.views.runs(limit=1, entity=name, result="failed")
-    error = next((e.error for e in failed[0].entities if e.entity == name), None) if failed else None
-    error = error or (failed[0].error if failed else None)
-    ends = [end for end in (view.last_full_at, view.last_delta_at) if end is not None]
-    return {
-        "entity": name,
-        "lastSuccess": max(ends, default=None),
-        "lastFailure": failed[0].finished_at if failed else None,
-        "lastError": error["message"] if error else None,
-    }
-
-
-def _active(run: dict[str, Any] | None) -> None:
+def _active(run: "ActiveRun | None") -> None:
     if run is None:
         render.say("No run is active.")
-    elif run["state"] == "waiting":
-        render.say(f"Run {run['runId']} waits until {render.cell_text(run['dueAt'])}.", style="yellow")
+    elif run.state == "queued":
+        render.say(f"Run {run.run_id} ({run.mode}) is queued.", style="cyan")
+    elif run.state == "waiting":
+        render.say(f"Run {run.run_id} waits until {render.cell_text(run.due_at)}.", style="yellow")
     else:
-        of_total = "" if run["total"] is None else f" of {run['total']:,}"
-        where = f"{run['entity']}, page {run['page'] or 1}, {run['rows']:,}{of_total} rows, {run['rps']:,.0f} rows/s"
-        render.say(f"Run {run['runId']} ({run['mode']}) is active: {where}.", style="cyan")
+        of_total = "" if run.total is None else f" of {run.total:,}"
+        where = f"{run.entity}, page {run.page or 1}, {run.rows:,}{of_total} rows, {run.rps:,.0f} rows/s"
+        render.say(f"Run {run.run_id} ({run.mode}) is active: {where}.", style="cyan")
 
 
-def _waiting(letters: int, held: int) -> None:
-    if letters:
-        render.say(f"{letters:,} dead letters are open; see: keepstep dlq list", style="yellow")
-    if held:
+def _schedule(scheduler: "SchedulerView", standing: "Status") -> None:
+    if not scheduler.enabled:
+        render.say("The schedule is off; turn it on with: keepstep schedule resume doorloop", style="dim")
+        return
+    nightly = "" if scheduler.full_at_hour_utc is None else f", a full run at {scheduler.full_at_hour_utc:02}:00 UTC"
+    render.say(
+        f"Every {scheduler.interval_minutes:,} min{nightly}; next run {render.cell_text(standing.next_run)}, "
+        f"scheduler last seen {render.cell_text(scheduler.last_tick_at)}."
+    )
+
+
+def _trouble(standing: "Status") -> None:
+    if standing.dlq.open:
+        render.say(f"{standing.dlq.open:,} dead letters are open; see: keepstep dlq list", style="yellow")
+    if held := standing.held_deletions.open:
         render.say(f"{held:,} held deletions wait for you; see: keepstep held list", style="yellow")
+    if standing.breaker.state != "closed":
+        until = render.cell_text(standing.breaker.reopens_at)
+        render.say(f"The breaker is {standing.breaker.state}; the next request may leave at {until}.", style="yellow")
+    health = standing.health
+    render.say(f"Health {health.score} of 100", style="green" if health.score >= _POOR else "yellow")
+    for deduction in health.deductions:
+        render.say(f"  -{deduction.points}  {deduction.reason}")

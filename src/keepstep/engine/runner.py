@@ -14,23 +14,28 @@ from keepstep.engine.mapping import Mapping
 from keepstep.engine.progress import Meter
 from keepstep.engine.sinks import Outcome, Progress, Sink
 from keepstep.engine.sync import sync_entity
-from keepstep.model.errors import Fenced, KeepstepError, RateLimited, UpstreamError
+from keepstep.model.errors import BadRequest, BreakerOpen, Fenced, KeepstepError, RateLimited, UpstreamError
 from keepstep.model.integration import Entity, Integration
 from keepstep.model.run import Counts, Event, Policy, RunRequest, State, error_json
+from keepstep.reliability.journal import about
+from keepstep.reliability.tracing import span
 from keepstep.store import runs
-from keepstep.store.db import Connection, Database
+from keepstep.store.db import Connection, Database, DatabaseAway
 from keepstep.store.records import Destination
 from keepstep.store.session import Heartbeat, RunSession
 
 Listener = Callable[[Event], None]
 _HEARTBEAT = 2.0
-"""Seconds, at most, until a run notices that it was asked to stop."""
+"""Seconds, at most, until a run notices that its lock is gone."""
 _NO_HINT = 60.0
 """Seconds to wait when upstream limits us without saying for how long."""
 
 
-class StopRequested(Exception):
-    """Somebody asked the run to stop."""
+_BREAKER_WAITS = 3
+"""So often in a row a run waits for the breaker without getting a page in between; then it fails."""
+_TO_GIVE_BACK = 15.0
+"""Seconds for the flush under way to end, and again for the run to be given back; after that the sweeper does it."""
+Interrupted = Callable[[RunSession, "asyncio.Task[Any]"], Coroutine[Any, Any, None]]
 
 
 class Runner:
@@ -50,11 +55,34 @@ class Runner:
 
     async def go_on(self, run_id: int, request: RunRequest, entities: Sequence[str]) -> int:
         """The rest of a run that has waited: the entities that have not ended. Raises ``LockHeld``, ``Fenced``."""
-        session = await runs.resume(self._database, self._integration.key, run_id, lease=self._policy.lease)
+        session = await runs.resume(self._database, run_id, lease=self._policy.lease)
         self._tell(Event("run-resumed", f"Run {run_id} goes on.", data={"runId": run_id}))
         return await self._drive(session, request, entities)
 
-    async def _drive(self, session: RunSession, request: RunRequest, entities: Sequence[str]) -> int:
+    async def take_up(self, run_id: int) -> None:
+        """A queued run, from its lock to its end or its first long wait. When it is cancelled, it is queued again.
+
+        Raises ``Fenced`` when the run is not queued any more, ``LockHeld``.
+        """
+        taken = await runs.take_up(self._database, run_id, lease=self._policy.lease)
+        kind, words = ("run-started", "started") if taken.first else ("run-resumed", "goes on")
+        self._tell(Event(kind, f"Run {run_id} {words}.", data={"runId": run_id}))
+        await self._drive(taken.session, taken.request, taken.entities, interrupted=self._give_back)
+
+    async def _drive(
+        self, session: RunSession, request: RunRequest, entities: Sequence[str], interrupted: Interrupted | None = None
+    ) -> int:
+        """The run, with all that is logged and traced meanwhile marked as its."""
+        run, connection, key = session.run_id, session.connection_id, self._integration.key
+        with (
+            about(run=run, connection=connection, integration=key),
+            span("run", run_id=run, integration=key, mode=request.mode, trigger=request.trigger),
+        ):
+            return await self._work(session, request, entities, interrupted)
+
+    async def _work(
+        self, session: RunSession, request: RunRequest, entities: Sequence[str], interrupted: Interrupted | None
+    ) -> int:
         """Work and heartbeat side by side; whichever ends first ends the other, and the end is written down."""
         work = asyncio.create_task(self._entities(session, request, entities))
         heartbeat = asyncio.create_task(
@@ -62,20 +90,21 @@ class Runner:
         )
         try:
             await asyncio.wait({work, heartbeat}, return_when=asyncio.FIRST_COMPLETED)
-            if not work.done() and heartbeat.result() == "stop":
-                raise StopRequested
             if not work.done():
-                raise Fenced(f"Run {session.run_id} lost its lock to another run.")
+                heartbeat.result()
+                raise Fenced(f"Run {session.run_id} has lost its lock.", fix="Nothing is lost: another run goes on.")
             await self._end(session, work.result())
-        except Fenced:
-            raise
-        except StopRequested:
-            await _to_its_end(self._stop(session, work, "asked to"))
+        except Fenced as fenced:
+            await self._fenced(session, fenced)
         except asyncio.CancelledError:
-            await _to_its_end(self._stop(session, work, "interrupted"))
+            await _to_its_end((interrupted or self._stop)(session, work))
             raise
         except RateLimited as limit:
             await _to_its_end(self._wait(session, limit))
+        except DatabaseAway as away:
+            if interrupted is None:
+                await _to_its_end(self._fail(session, away))
+            await self._give_back_later(session, work)
         except Exception as error:
             await _to_its_end(self._fail(session, error))
         finally:
@@ -92,6 +121,9 @@ class Runner:
         first_error = None
         known = {entity.name: entity for entity in self._integration.entities}
         for name in names:
+            if name not in known:
+                fix = f"Known are: {', '.join(known)}. Correct the entities of the schedule."
+                raise BadRequest(f"{self._integration.title} has no entity {name}.", fix=fix)
             try:
                 outcome = await self._entity(session, request, known[name])
                 self._tell(outcome.event)
@@ -114,10 +146,10 @@ class Runner:
         def wrote(_batch: Batch, _counts: Counts, _progress: Progress) -> None:
             if reporter.last is not None:
                 self._tell(reporter.last)
-            if session.stop_requested:
-                raise StopRequested
+            session.moved = True
 
-        return await sync_entity(self._integration, entity, mapping, sink, self._policy, wrote)
+        with span("entity", entity=entity.name):
+            return await sync_entity(self._integration, entity, mapping, sink, self._policy, wrote)
 
     async def _entity_failed(self, session: RunSession, name: str, error: UpstreamError) -> None:
         event = Event(
@@ -157,12 +189,11 @@ class Runner:
         if not isinstance(error, UpstreamError):
             raise error
 
-    async def _stop(self, session: RunSession, work: "asyncio.Task[Any]", why: str) -> None:
+    async def _stop(self, session: RunSession, work: "asyncio.Task[Any]") -> None:
         """End inside a page if need be: its transaction is undone, everything before it stays."""
         await _end_task(work)
-        event = Event(
-            "run-stopped", f"Run {session.run_id} stopped ({why}); the next run goes on from here.", level="warning"
-        )
+        words = f"Run {session.run_id} stopped (interrupted); the next run goes on from here."
+        event = Event("run-stopped", words, level="warning")
 
         async def write(connection: Connection, _now: datetime) -> None:
             await runs.finish(connection, session, State.STOPPED, event, None)
@@ -171,19 +202,68 @@ class Runner:
             await session.flush(write)
         self._tell(event)
 
+    async def _give_back(self, session: RunSession, work: "asyncio.Task[Any]") -> None:
+        """Our process ends: the flush under way is done, then the run is queued again for another one."""
+        await session.close_after(_TO_GIVE_BACK)
+        is_whole = work.done() and not work.cancelled() and work.exception() is None
+        await _end_task(work)
+        session.reopen()
+        event = Event("run-given-back", f"Run {session.run_id} is given back; the next worker goes on from here.")
+
+        async def write(connection: Connection, _now: datetime) -> None:
+            await runs.give_back(connection, session, event)
+
+        with contextlib.suppress(KeepstepError, TimeoutError):  # it was stopped, or the database is away
+            async with asyncio.timeout(_TO_GIVE_BACK):
+                if is_whole:
+                    await self._end(session, work.result())
+                else:
+                    await session.flush(write)
+                    self._tell(event)
+
+    async def _give_back_later(self, session: RunSession, work: "asyncio.Task[Any]") -> None:
+        """The database was away for too long, which is no fault of the run: it is queued again when it is back."""
+        await _end_task(work)
+        event = Event("run-given-back", f"Run {session.run_id} is given back: the database was away.", level="warning")
+        while True:
+            try:
+                await session.flush(lambda connection, _now: runs.give_back(connection, session, event))
+            except DatabaseAway:
+                await asyncio.sleep(_HEARTBEAT)
+            except Fenced:
+                return
+            else:
+                self._tell(event)
+                return
+
+    async def _fenced(self, session: RunSession, fenced: Fenced) -> None:
+        """The lock is gone. A run that somebody stopped has ended in order; any other one belongs to somebody else."""
+        if await runs.state_of(self._database, session.run_id) is not State.STOPPED:
+            raise fenced
+        words = f"Run {session.run_id} stopped (asked to); the next run goes on from here."
+        self._tell(Event("run-stopped", words, level="warning"))
+
     async def _wait(self, session: RunSession, limit: RateLimited) -> None:
         """The wait is too long to sit through: the run waits in the database and the worker is free."""
         after = limit.after if limit.after is not None else _NO_HINT
-        event = Event(
+        for_breaker = isinstance(limit, BreakerOpen)
+        details = error_json(limit)
+        waiting = Event(
             "run-waiting", f"Run {session.run_id} waits {after:.0f} s: {limit.message}", level="warning",
-            data={**error_json(limit), "seconds": after},
+            data={**details, "seconds": after},
         )  # fmt: skip
+        words = f"Run {session.run_id} failed: after {_BREAKER_WAITS} waits upstream still fails. {limit.message}"
+        failed = Event("run-failed", words, level="error", data=details)
 
-        async def work(connection: Connection, _now: datetime) -> None:
-            await runs.wait(connection, session, after, event, error_json(limit))
+        async def work(connection: Connection, _now: datetime) -> Event:
+            moved = session.moved
+            if for_breaker and not moved and await runs.waits(connection, session.run_id) >= _BREAKER_WAITS:
+                await runs.finish(connection, session, State.FAILED, failed, details)
+                return failed
+            await runs.wait(connection, session, after, waiting, details, for_breaker=for_breaker, moved=moved)
+            return waiting
 
-        await session.flush(work)
-        self._tell(event)
+        self._tell(await session.flush(work))
 
 
 class _Reporter:

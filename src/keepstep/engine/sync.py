@@ -9,6 +9,7 @@ from keepstep.engine.mapping import Mapping
 from keepstep.engine.sinks import Outcome, Progress, Sink
 from keepstep.model.integration import Entity, Integration
 from keepstep.model.run import Counts, Policy
+from keepstep.reliability.tracing import span
 
 
 async def sync_entity(
@@ -25,7 +26,8 @@ async def sync_entity(
         pages = integration.read(entity, reading)
         async with aclosing(batches(pages, mapping, rows=policy.flush_rows, seconds=policy.flush_seconds)) as source:
             async for batch in source:
-                counts = await sink.write(batch, progress)
+                with span("flush", rows=batch.rows, pages=len(batch.pages)):
+                    counts = await sink.write(batch, progress)
                 wrote(batch, counts, progress)
         outcome = await sink.close(progress)
         if outcome is not None:

@@ -11,12 +11,13 @@ from urllib.request import getproxies, proxy_bypass
 
 import aiohttp
 
-from keepstep.model.errors import Answer, NotData, Permanent, RateLimited, Transient, UpstreamError
+from keepstep.model.errors import Answer, AuthFailed, NotData, Permanent, RateLimited, Transient, UpstreamError
 from keepstep.model.integration import RateLimit
 from keepstep.reliability.clock import Clock
-from keepstep.reliability.pacing import Pacer
+from keepstep.reliability.pacing import Heard, Outcome, Pacing, Verdict
 from keepstep.reliability.rate_headers import http_date, parse_rate_headers
-from keepstep.reliability.retry import MAX_ATTEMPTS, decide_retry
+from keepstep.reliability.retry import LONGEST_SLEEP, MAX_ATTEMPTS, decide_retry
+from keepstep.reliability.tracing import span
 
 SNIPPET_BYTES = 2048
 MAX_BODY = 256 * 1024 * 1024
@@ -75,7 +76,7 @@ class HttpClient:
         title: str,
         headers: Mapping[str, str],
         secrets: tuple[str, ...],
-        pacer: Pacer,
+        pacer: Pacing,
         classify: Classify,
         clock: Clock,
         base_url_setting: str,
@@ -101,22 +102,40 @@ class HttpClient:
         self._session: aiohttp.ClientSession | None = None
 
     async def get_page(
-        self, path: str, params: Mapping[str, str | int], *, max_attempts: int = MAX_ATTEMPTS
+        self,
+        path: str,
+        params: Mapping[str, str | int],
+        *,
+        max_attempts: int = MAX_ATTEMPTS,
+        patience: float = LONGEST_SLEEP,
     ) -> Response:
-        """Ask until an answer is data, or an error is one that asking again does not mend. Raises ``UpstreamError``."""
+        """Ask until an answer is data, or an error is one that asking again does not mend. Raises ``UpstreamError``.
+
+        ``patience``: seconds to wait at most for our own limits to let a request go.
+        """
+        with span("page", url__path=path) as told:
+            told.note(**{f"param__{name}": value for name, value in params.items()})
+            response = await self._until_data(path, params, max_attempts, patience)
+            told.note(requests=response.requests)
+            return response
+
+    async def _until_data(
+        self, path: str, params: Mapping[str, str | int], max_attempts: int, patience: float
+    ) -> Response:
         attempt = 1
         sent = _Sent()
         while True:
             try:
-                response = await self._get_once(path, params, sent)
+                response = await self._get_once(path, params, sent, patience)
+            except _StaleConnection:
+                continue
             except UpstreamError as error:
                 delay = decide_retry(error, attempt, self._rng, max_attempts=max_attempts)
                 if delay is None:
                     raise
-                if isinstance(error, RateLimited):
-                    self._pacer.pause(delay)
                 await self._clock.sleep(delay)
                 attempt += 1
+                sent.stale = False
             else:
                 return replace(response, requests=sent.count)
 
@@ -132,17 +151,33 @@ class HttpClient:
             text = text.replace(secret, "*" * len(secret))
         return text
 
-    async def _get_once(self, path: str, params: Mapping[str, str | int], sent: "_Sent") -> Response:
-        async with self._pacer.slot():
+    async def _get_once(self, path: str, params: Mapping[str, str | int], sent: "_Sent", patience: float) -> Response:
+        async with self._pacer.slot(patience=patience) as turn:
             before = sent.count
+            sent.may_leave()
             try:
-                response = await self._exchange(path, params, sent)
+                with span("request", outgoing=True, http__request__method="GET", url__path=path) as told:
+                    response = await self._exchange(path, params, sent)
+                    told.note(http__response__status_code=response.status)
+                error = self._classify(response, lambda: self.answer_of(response))
+                turn.ended(self._outcome(response, error))
+            except UpstreamError as error:
+                turn.ended(Outcome(verdict_of(error), code=error.answer.status if error.answer else None))
+                raise
             finally:
                 self.requests += sent.count - before
-        error = self._classify(response, lambda: self.answer_of(response))
         if error is not None:
             raise error
         return response
+
+    def _outcome(self, response: Response, error: UpstreamError | None) -> Outcome:
+        limit, heard = response.rate_limit, None
+        if limit is not None:
+            reset_in = None if limit.reset is None else (limit.reset - self._clock.now()).total_seconds()
+            heard = Heard(limit.limit, limit.remaining, None if reset_in is None else max(reset_in, 0.0))
+        verdict = Verdict.GOOD if error is None else verdict_of(error)
+        after = error.after if isinstance(error, RateLimited) else None
+        return Outcome(verdict, response.status, heard, after)
 
     async def _exchange(self, path: str, params: Mapping[str, str | int], sent: "_Sent") -> Response:
         started = self._clock.monotonic()
@@ -158,6 +193,8 @@ class HttpClient:
                 headers = {name.lower(): value for name, value in answer.headers.items()}
                 body = await self._body(answer, path)
                 status = answer.status
+        except _StaleConnection:
+            raise
         except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
             # `from None`: an aiohttp error can carry the request's headers, and with them the credentials.
             raise self._named(error, path) from None
@@ -218,20 +255,53 @@ class HttpClient:
         return split_url(self.base_url).netloc.rpartition("@")[2] or self.base_url
 
 
+class _StaleConnection(Exception):
+    """A kept-open connection turned out to be closed by upstream: nothing can be concluded of its health."""
+
+
 class _Sent:
     """Counts how often a request goes over the wire.
 
-    aiohttp asks again by itself where a kept-open connection turns out to be closed: upstream counts that one too.
+    aiohttp asks again by itself where a kept-open connection turns out to be closed: upstream may count that one too,
+    so it needs a turn of its own.
     """
 
     def __init__(self) -> None:
         self.count = 0
+        self.stale = False
+        self._fresh = False
+
+    def may_leave(self) -> None:
+        """A turn has come: one request may leave."""
+        self._fresh = True
 
     async def __call__(
         self, request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType
     ) -> aiohttp.ClientResponse:
+        if not self._fresh:
+            if self.stale:  # twice in a row is no accident
+                raise aiohttp.ServerDisconnectedError
+            self.stale = True
+            raise _StaleConnection
+        self._fresh = False
         self.count += 1
         return await handler(request)
+
+
+def verdict_of(error: UpstreamError) -> Verdict:
+    """What a failed request says of upstream's health. A clear refusal is an answer as good as any."""
+    status = error.answer.status if error.answer is not None else None
+    match error:
+        case RateLimited() if status is not None and status >= 500:
+            return Verdict.FAILED
+        case RateLimited():
+            return Verdict.LIMITED
+        case Transient():
+            return Verdict.FAILED
+        case AuthFailed() | Permanent() if status is not None:
+            return Verdict.GOOD
+        case _:
+            return Verdict.UNCLEAR
 
 
 def name_failure(error: Exception, title: str, host: str, setting: str) -> tuple[str, str, bool]:

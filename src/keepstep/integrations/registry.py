@@ -8,12 +8,13 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 
 from keepstep.integrations.doorloop.advice import config_warnings
-from keepstep.integrations.doorloop.answers import DEFAULT_BASE_URL
+from keepstep.integrations.doorloop.answers import DEFAULT_BASE_URL, WINDOWS
 from keepstep.integrations.doorloop.connector import DoorLoop
 from keepstep.model.errors import BadRequest
 from keepstep.model.integration import Entity, Integration
 from keepstep.reliability.clock import Clock
-from keepstep.reliability.pacing import Pacer
+from keepstep.reliability.pacing import Pacing
+from keepstep.reliability.windows import Window
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,13 +28,13 @@ class Values:
     rate_limit_rps: float = 4.0
 
 
-Build = Callable[[Values, Clock | None, Pacer | None], Integration]
+Build = Callable[[Values, Clock | None, Pacing | None], Integration]
 
 
 @dataclass(frozen=True, slots=True)
 class Registered:
-    """One integration. ``limits`` says in words what the vendor allows. ``warnings`` names mistakes in values without
-    asking upstream, as pairs of a problem and what to do.
+    """One integration. ``limits`` says in words what the vendor allows, ``windows`` in numbers. ``warnings`` names
+    mistakes in values without asking upstream, as pairs of a problem and what to do.
     """
 
     key: str
@@ -43,10 +44,11 @@ class Registered:
     default_base_url: str
     entities: tuple[Entity, ...]
     limits: str
+    windows: tuple[Window, ...]
     warnings: Callable[[Values], list[tuple[str, str]]]
     _build: Build
 
-    def build(self, values: Values, *, clock: Clock | None = None, pacer: Pacer | None = None) -> Integration:
+    def build(self, values: Values, *, clock: Clock | None = None, pacer: Pacing | None = None) -> Integration:
         """A connector for these values. Opens nothing until it is asked something; close it with ``aclose``."""
         return self._build(values, clock, pacer)
 
@@ -73,7 +75,7 @@ def integration(key: str) -> Registered:
 
 
 def _doorloop() -> Registered:
-    def build(values: Values, clock: Clock | None, pacer: Pacer | None) -> Integration:
+    def build(values: Values, clock: Clock | None, pacer: Pacing | None) -> Integration:
         return DoorLoop(
             base_url=values.base_url,
             api_key=values.api_key,
@@ -92,6 +94,7 @@ def _doorloop() -> Registered:
         default_base_url=DEFAULT_BASE_URL,
         entities=DoorLoop.entities,
         limits="50 requests a minute and 500 an hour; beyond that DoorLoop answers 429 with Retry-After",
+        windows=WINDOWS,
         warnings=lambda values: config_warnings(values.base_url, values.api_key, values.page_size),
         _build=build,
     )

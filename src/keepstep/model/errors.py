@@ -14,7 +14,13 @@
     ├── LockHeld                     another run has the connection
     ├── Fenced                       this run lost its lock to another one and must stop at once
     ├── StoreError                   the database or the data directory cannot do it
-    └── BadRequest                   the caller asked for something that does not exist or is not allowed
+    ├── BadRequest                   the caller asked for something that does not exist or is not allowed
+    ├── NotFound                     what the address names is not there
+    ├── Conflict                     it cannot be so as long as something else is: a taken name, a locked setting
+    ├── NotSignedIn                  who asks is not known
+    ├── NotAllowed                   who asks is known, and may not
+    ├── TooManyTries                 signing in failed too often; try again after the time it names
+    └── Busy                         this process has no place for one more now
 """
 
 from dataclasses import dataclass
@@ -132,3 +138,43 @@ class BadRequest(KeepstepError):
     """The request names something that does not exist, is malformed, or is not allowed now."""
 
     code = "bad-request"
+
+
+class NotFound(KeepstepError):
+    """What the address names is not there."""
+
+    code = "not-found"
+
+
+class Conflict(KeepstepError):
+    """It cannot be so as long as something else is."""
+
+    code = "conflict"
+
+
+class NotSignedIn(KeepstepError):
+    """Who asks is not known: no credentials, or none that are valid."""
+
+    code = "not-signed-in"
+
+
+class NotAllowed(KeepstepError):
+    """Who asks may not do this, or may not do it from where they ask."""
+
+    code = "not-allowed"
+
+
+class TooManyTries(KeepstepError):
+    """Signing in failed too often. ``after`` seconds until the next try counts."""
+
+    code = "too-many-tries"
+
+    def __init__(self, message: str, *, after: float, fix: str = "") -> None:
+        super().__init__(message, fix=fix)
+        self.after = after
+
+
+class Busy(KeepstepError):
+    """This process has no place for one more now; another one, or this one later, may have."""
+
+    code = "busy"

@@ -2,7 +2,7 @@
 
 import random
 
-from keepstep.model.errors import RateLimited, Transient, UpstreamError
+from keepstep.model.errors import BreakerOpen, RateLimited, Transient, UpstreamError
 
 BASE_SECONDS = 0.5
 FACTOR = 1.8
@@ -12,10 +12,15 @@ LONGEST_SLEEP = 30.0
 """A longer pause is not slept: the caller gives its worker back and lets the run wait in the database."""
 
 
+def ceiling(attempt: int) -> float:
+    """The longest wait after the given failed attempt, counted from 1."""
+    growing: float = BASE_SECONDS * FACTOR ** min(attempt - 1, 50)
+    return min(CAP_SECONDS, growing)
+
+
 def backoff(attempt: int, rng: random.Random) -> float:
     """Seconds to wait after the given failed attempt (counted from 1): full jitter under a growing ceiling."""
-    ceiling = min(CAP_SECONDS, BASE_SECONDS * FACTOR ** (attempt - 1))
-    return rng.uniform(0.0, ceiling)
+    return rng.uniform(0.0, ceiling(attempt))
 
 
 def decide_retry(
@@ -24,9 +29,10 @@ def decide_retry(
     """Seconds to wait before the next attempt, or None when the error is the final answer.
 
     ``attempt`` counts the attempts made, from 1. Only ``Transient`` and ``RateLimited`` are asked again: an answer that
-    is not data would most likely come again, and each repetition spends upstream's quota.
+    is not data would most likely come again, and each repetition spends upstream's quota. While the breaker is open
+    there is nothing to ask.
     """
-    if attempt >= max_attempts:
+    if attempt >= max_attempts or isinstance(error, BreakerOpen):
         return None
     if isinstance(error, RateLimited):
         if error.after is None:

@@ -6,11 +6,13 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
+from keepstep.dispatch.queue import Queue
 from keepstep.engine.replay import Replay
 from keepstep.engine.runner import Runner
-from keepstep.model.errors import BadRequest
-from keepstep.model.integration import Entity, Integration
-from keepstep.model.run import Event, Policy, RunRequest, State
+from keepstep.model.errors import BadRequest, Conflict
+from keepstep.model.integration import Entity
+from keepstep.model.run import Event, RunRequest, State
+from keepstep.service.connectors import Lend
 from keepstep.service.shapes import Requeued, RunSummary
 from keepstep.service.views import Views
 from keepstep.store import admin, checkpoints, dead_letters, held, runs
@@ -21,31 +23,32 @@ Listener = Callable[[Event], None]
 
 
 class Commands:
-    """Does things. ``integrations`` holds those that are configured, ``entities`` all that are known, by key."""
+    """Does things. ``lend`` gives what a run works with, ``entities`` holds those of every integration, by key."""
 
-    def __init__(
-        self, database: Database, integrations: Mapping[str, Integration],
-        entities: Mapping[str, Sequence[Entity]], policy: Policy,
-    ) -> None:  # fmt: skip
+    def __init__(self, database: Database, lend: Lend, entities: Mapping[str, Sequence[Entity]]) -> None:
         self._database = database
-        self._integrations = integrations
+        self._lend = lend
         self._entities = entities
-        self._policy = policy
+        self._queue = Queue(database)
 
     async def run(self, key: str, request: RunRequest, listener: Listener = lambda _event: None) -> RunSummary:
         """Run to the end, sitting out waits that upstream asks for, and give the run as it ended.
 
         Raises ``BadRequest`` for what does not exist, ``LockHeld`` while another run is active.
         """
-        integration = self._configured(key)
         self._check_entities(key, request.entities)
-        runner = Runner(self._database, integration, self._policy, listener)
+        async with self._lend(key) as (integration, policy):
+            return await self._drive(Runner(self._database, integration, policy, listener), request)
+
+    async def _drive(self, runner: Runner, request: RunRequest) -> RunSummary:
         views = Views(self._database)
         run = await views.run(await runner.start(request))
         while run.result == State.WAITING:
             await self._sit_out(run)
-            unfinished = [e.entity for e in run.entities if e.state in (State.PENDING, State.RUNNING)]
-            run = await views.run(await runner.go_on(run.run_id, request, unfinished))
+            run = await views.run(run.run_id)
+            if run.result == State.WAITING:
+                unfinished = [e.entity for e in run.entities if e.state in (State.PENDING, State.RUNNING)]
+                run = await views.run(await runner.go_on(run.run_id, request, unfinished))
         return run
 
     async def _sit_out(self, run: RunSummary) -> None:
@@ -62,11 +65,23 @@ class Commands:
                 await asyncio.shield(self.stop(run.integration))
             raise
 
+    async def enqueue(self, key: str, request: RunRequest) -> int:
+        """Queue a run for the workers, ahead of scheduled ones; gives its id.
+
+        Raises ``BadRequest`` for what does not exist, ``LockHeld`` with the id of the connection's live run.
+        """
+        self._check_entities(key, request.entities)
+        async with self._lend(key):  # a run that could not begin is refused at once
+            pass
+        return await self._queue.enqueue_one(key, request)
+
     async def stop(self, key: str) -> int | None:
-        """Ask the active run of an integration to stop; gives its id, or None when none is active."""
+        """End the live run of an integration now, queued, running or waiting; gives its id, None when there is none.
+
+        What it committed stays, and it commits nothing more.
+        """
         self._check_integration(key)
-        async with self._database.connection() as connection, connection.transaction():
-            return await runs.request_stop(connection, key)
+        return await self._queue.cancel(key)
 
     async def requeue(self, ids: Sequence[int], *, by: str) -> list[Requeued]:
         """Apply the stored payloads of dead letters again."""
@@ -103,16 +118,18 @@ class Commands:
         await self._log(by, "dlq.discard", {"ids": list(ids), "reason": reason}, _summary(answers))
         return answers
 
-    async def matching_letters(self, *, entity: str | None, reason: str | None) -> list[int]:
-        """The ids of open dead letters of an entity, or with a reason (or kind of reason)."""
+    async def matching_letters(
+        self, *, entity: str | None, reason: str | None, limit: int | None = None
+    ) -> list[int]:
+        """The ids of open dead letters of an entity, or with a reason (or kind of reason); the newest first."""
         async with self._database.connection() as connection:
-            rows = await dead_letters.select(connection, entity=entity, state="open", reason=reason)
+            rows = await dead_letters.select(connection, entity=entity, state="open", reason=reason, limit=limit)
         return [int(row["id"]) for row in rows]
 
     async def approve(self, run_id: int, *, by: str, reason: str) -> int:
         """Carry out a run's held deletions; gives how many rows are now deleted.
 
-        Raises ``BadRequest`` when nothing of the run is held, or the table has moved since (the decision is void then).
+        Raises ``Conflict`` when nothing of the run is held, or the table has moved since (the decision is void then).
         """
         deleted, moved = 0, []
         async with self._database.connection() as connection, connection.transaction():
@@ -137,7 +154,7 @@ class Commands:
             by, "held.approve", {"run": run_id, "reason": reason}, f"{deleted} deleted, void: {moved or 'none'}"
         )
         if moved and not deleted:
-            raise BadRequest(
+            raise Conflict(
                 f"The approval of run {run_id} is void: {', '.join(moved)} has changed since.",
                 fix="Run a backfill again; it holds whatever is still gone.",
             )
@@ -168,7 +185,7 @@ class Commands:
     async def _held(self, connection: Connection, run_id: int) -> list[dict[str, Any]]:
         rows = await held.select(connection, state="open", run_id=run_id)
         if not rows:
-            raise BadRequest(f"Run {run_id} holds nothing.", fix="List what is held with: keepstep held list")
+            raise Conflict(f"Run {run_id} holds nothing.", fix="List what is held with: keepstep held list")
         return rows
 
     async def _log(self, user: str, action: str, payload: Mapping[str, object], result: str) -> None:
@@ -178,13 +195,6 @@ class Commands:
     def _check_integration(self, key: str) -> None:
         if key not in self._entities:
             raise BadRequest(f"There is no integration {key}.", fix=f"Known are: {', '.join(self._entities)}.")
-
-    def _configured(self, key: str) -> Integration:
-        self._check_integration(key)
-        if key not in self._integrations:
-            name = f"{key.upper()}_API_KEY"
-            raise BadRequest(f"{key} has no API key.", fix=f"Set {name}, or try it without an account: keepstep demo")
-        return self._integrations[key]
 
     def _entity(self, key: str, name: str) -> Entity:
         self._check_entities(key, [name])

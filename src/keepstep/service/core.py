@@ -1,21 +1,40 @@
 """The service as one value: what ``app`` builds and every front end is handed."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from keepstep.model.integration import Integration
+from keepstep.service.accounts import Accounts
+from keepstep.service.audit import Audit
 from keepstep.service.commands import Commands
+from keepstep.service.connectors import Connectors
+from keepstep.service.errors_view import Errors
+from keepstep.service.feed import Feed
+from keepstep.service.inspection import Inspection
+from keepstep.service.limits import Limits
+from keepstep.service.schedules import Schedules
+from keepstep.service.settings import Preferences
+from keepstep.service.status import Overview
+from keepstep.service.vault import Credentials
 from keepstep.service.views import Views
 from keepstep.store.db import Database
 
 
 @dataclass(frozen=True, slots=True)
 class Service:
-    """An open Keepstep. ``integrations`` holds the configured ones by key; ``dsn`` is how psql gets to the database."""
+    """An open Keepstep. ``dsn`` is how psql gets to the database."""
 
     commands: Commands
     views: Views
-    integrations: Mapping[str, Integration]
+    accounts: Accounts
+    audit: Audit
+    credentials: Credentials
+    connectors: Connectors
+    schedules: Schedules
+    preferences: Preferences
+    limits: Limits
+    overview: Overview
+    inspection: Inspection
+    errors: Errors
+    feed: Feed
     database: Database
     dsn: str = field(repr=False)
     embedded: bool

@@ -23,7 +23,7 @@ MOST_SKEW = timedelta(seconds=30)
 Verdict = Literal["ok", "warning", "failed"]
 
 
-class Finding(Shape, frozen=True, kw_only=True):
+class Finding(Shape):
     """One thing that was looked at."""
 
     name: str
@@ -32,7 +32,7 @@ class Finding(Shape, frozen=True, kw_only=True):
     fix: str = ""
 
 
-class Diagnosis(Shape, frozen=True, kw_only=True):
+class Diagnosis(Shape):
     """Everything that was looked at; ``ok`` when nothing failed."""
 
     ok: bool

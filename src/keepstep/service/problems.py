@@ -1,15 +1,20 @@
 """Errors as problem documents (RFC 9457): the same for the API and for ``--json``."""
 
-from typing import ClassVar
+from typing import Annotated, ClassVar
+
+from pydantic import Field
 
 from keepstep.model.errors import KeepstepError
-from keepstep.service.shapes import Shape
+from keepstep.service.shapes import Absent, Shape
 
-_STATUS = {"bad-request": 422, "usage": 422, "lock-held": 409, "store": 503}
+_STATUS = {
+    "bad-request": 422, "usage": 422, "lock-held": 409, "conflict": 409, "not-found": 404, "store": 503,
+    "not-signed-in": 401, "not-allowed": 403, "too-many-tries": 429, "busy": 503,
+}  # fmt: skip
 _BY_UPSTREAM = 502
 
 
-class ProblemDocument(Shape, frozen=True, kw_only=True):
+class ProblemDocument(Shape):
     """What went wrong. ``code`` names the kind, ``detail`` is for people, ``fix`` may be empty."""
 
     media_type: ClassVar[str] = "application/problem+json"
@@ -17,18 +22,19 @@ class ProblemDocument(Shape, frozen=True, kw_only=True):
     title: str
     status: int
     detail: str
-    fix: str = ""
+    fix: Annotated[str, Field(exclude_if=lambda fix: not fix)] = ""
     code: str = ""
-    run_id: str | None = None
+    run_id: Annotated[int | None, Absent] = None
 
 
 def problem(error: KeepstepError) -> ProblemDocument:
     """The document of an error."""
+    run_id = getattr(error, "run_id", None)
     return ProblemDocument(
         title=error.code.replace("-", " ").capitalize(),
         status=_STATUS.get(error.code, _BY_UPSTREAM),
         detail=error.message,
         fix=error.fix,
         code=error.code,
-        run_id=getattr(error, "run_id", None),
+        run_id=None if run_id is None else int(run_id),
     )

@@ -1,18 +1,26 @@
 """How Keepstep is set up, as the command line, the API and the page show it: no secret is ever in here."""
 
-from keepstep.service.shapes import Shape
+from typing import Annotated
+
+from keepstep.service.shapes import Shape, one_of
 
 
-class SettingLine(Shape, frozen=True, kw_only=True):
-    """One variable: its value in effect, masked, and whether the environment gave it (``source``)."""
+class SettingLine(Shape):
+    """One variable: its value in effect, masked, and where that comes from.
+
+    ``locked``: the environment gave it. ``editable``: it can be changed here when it is not locked; others belong to
+    the environment, the schedule or the stored credentials, and ``note`` says to which.
+    """
 
     variable: str
     value: str
-    source: str
+    source: Annotated[str, one_of("environment", "database", "default")]
     note: str
+    locked: bool = False
+    editable: bool = False
 
 
-class Advice(Shape, frozen=True, kw_only=True):
+class Advice(Shape):
     """One thing to mend in the settings. ``about`` is a variable's name or an integration's key."""
 
     about: str
@@ -20,7 +28,7 @@ class Advice(Shape, frozen=True, kw_only=True):
     fix: str
 
 
-class Setup(Shape, frozen=True, kw_only=True):
+class Setup(Shape):
     """Every setting, and what is wrong with them."""
 
     settings: list[SettingLine]

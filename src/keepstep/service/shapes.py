@@ -1,20 +1,51 @@
 """The answers of the API and of ``--json``: one class per shape, camelCase on the wire."""
 
-from datetime import datetime
-from typing import Any
+from datetime import UTC, datetime
+from typing import Annotated, Any
 
-import msgspec
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic.alias_generators import to_camel
+
+Absent = Field(default=None, exclude_if=lambda value: value is None)
+"""For ``name: Annotated[X | None, Absent] = None``: left out of the answer where there is nothing to say."""
 
 
-class Shape(msgspec.Struct, rename="camel", frozen=True, kw_only=True):
-    """A JSON object with camelCase names."""
+def one_of(*values: str) -> Any:
+    """For ``Annotated[str, one_of(...)]``: the values that the documentation names. Nothing is checked."""
+    return Field(json_schema_extra={"enum": list(values)})
 
 
-class EntityRun(Shape, frozen=True, kw_only=True):
+_ENDS = ("succeeded", "failed", "held", "stopped", "crashed")
+RunState = Annotated[str, one_of("queued", "running", "waiting", *_ENDS)]
+EntityState = Annotated[str, one_of("pending", "running", *_ENDS)]
+ModeName = Annotated[str, one_of("delta", "backfill")]
+TriggerName = Annotated[str, one_of("manual", "schedule", "nightly")]
+Level = Annotated[str, one_of("debug", "info", "warning", "error")]
+LetterState = Annotated[str, one_of("open", "resolved", "discarded")]
+DecisionState = Annotated[str, one_of("open", "approved", "discarded", "void")]
+
+
+class Shape(BaseModel):
+    """A JSON object with camelCase names and times in UTC. In Python its fields have their own names."""
+
+    model_config = ConfigDict(
+        alias_generator=to_camel, populate_by_name=True, serialize_by_alias=True, frozen=True, extra="forbid"
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _in_utc(cls, values: Any) -> Any:
+        """The driver gives instants in the time zone of the session."""
+        if not isinstance(values, dict):
+            return values
+        return {name: v.astimezone(UTC) if isinstance(v, datetime) else v for name, v in values.items()}
+
+
+class EntityRun(Shape):
     """One entity of a run."""
 
     entity: str
-    state: str
+    state: EntityState
     rows: int
     inserted: int
     updated: int
@@ -30,16 +61,22 @@ class EntityRun(Shape, frozen=True, kw_only=True):
     report: dict[str, Any] | None
 
 
-class RunSummary(Shape, frozen=True, kw_only=True):
-    """A run with its counts. ``entity`` names all its entities; ``result`` is its state."""
+class RunSummary(Shape):
+    """A run with its counts. ``entity`` names all its entities; ``result`` is its state.
+
+    ``plannedAt``: when its schedule wanted it; ``caughtUp``: a nightly full that came after its hour had passed;
+    ``dueAt``: until when it waits.
+    """
 
     run_id: int
     integration: str
-    started_at: datetime
+    created_at: datetime
+    planned_at: datetime | None
+    started_at: datetime | None
     finished_at: datetime | None
     due_at: datetime | None
     entity: str
-    mode: str
+    mode: ModeName
     rows: int
     inserted: int
     updated: int
@@ -48,20 +85,22 @@ class RunSummary(Shape, frozen=True, kw_only=True):
     dead_lettered: int
     requests: int
     duration_ms: int | None
-    result: str
+    result: RunState
     error: dict[str, Any] | None
     dry_run: bool
-    trigger: str
+    trigger: TriggerName
+    caught_up: bool
+    actor: str | None
     entities: list[EntityRun]
 
 
-class LoggedEvent(Shape, frozen=True, kw_only=True):
+class LoggedEvent(Shape):
     """An event of a run."""
 
     id: int
     ts: datetime
     type: str
-    level: str
+    level: Level
     entity: str | None
     page: int | None
     rows: int | None
@@ -69,7 +108,36 @@ class LoggedEvent(Shape, frozen=True, kw_only=True):
     data: dict[str, Any]
 
 
-class DeadLetterSummary(Shape, frozen=True, kw_only=True):
+class PageView(Shape):
+    """One flush of pages of an entity: ``rows`` is the whole reading's so far, ``batchRows`` this flush's own."""
+
+    event_id: int
+    ts: datetime
+    entity: str
+    page: int
+    rows: int
+    batch_rows: int
+    inserted: int
+    updated: int
+    unchanged: int
+    dead_lettered: int
+    requests: int
+    rps: float
+
+
+class RunDetail(RunSummary):
+    """A run with its newest ``events`` in order, and the ``pages`` among them.
+
+    ``eventsBefore``: give it as ``before`` to see older ones; null when there are none. The delta report of a dry run
+    stands in its ``entities``, an error with the first 2 KB of the response in ``error`` and there.
+    """
+
+    pages: list[PageView]
+    events: list[LoggedEvent]
+    events_before: int | None
+
+
+class DeadLetterSummary(Shape):
     """A dead letter without its payload."""
 
     id: int
@@ -82,38 +150,38 @@ class DeadLetterSummary(Shape, frozen=True, kw_only=True):
     last_seen_at: datetime
     run_id: int
     attempts: int
-    state: str
+    state: LetterState
 
 
-class DeadLetterDetail(DeadLetterSummary, frozen=True, kw_only=True):
+class DeadLetterDetail(DeadLetterSummary):
     """A dead letter with its payload as text; bytes that are no UTF-8 are shown as ``\\xNN``."""
 
     payload: str
     note: str | None
 
 
-class DeadLetterPage(Shape, frozen=True, kw_only=True):
+class DeadLetterPage(Shape):
     """Some dead letters, and how many there are in all."""
 
     items: list[DeadLetterSummary]
     count: int
 
 
-class Requeued(Shape, frozen=True, kw_only=True):
+class Requeued(Shape):
     """What a requeue or discard did to one dead letter: requeued, resolved, discarded or failed."""
 
     id: int
-    result: str
+    result: Annotated[str, one_of("requeued", "resolved", "discarded", "failed")]
     reason: str
 
 
-class HeldDeletions(Shape, frozen=True, kw_only=True):
+class HeldDeletions(Shape):
     """Deletions of one entity that wait, or waited, for a decision."""
 
     run_id: int
     integration: str
     entity: str
-    state: str
+    state: DecisionState
     live_rows: int
     delete_rows: int
     percent: float
@@ -124,7 +192,7 @@ class HeldDeletions(Shape, frozen=True, kw_only=True):
     reason: str | None
 
 
-class CheckpointView(Shape, frozen=True, kw_only=True):
+class CheckpointView(Shape):
     """Where an entity stands: its watermark, and its unfinished reading if there is one (``mode`` and ``cursor``)."""
 
     integration: str
@@ -132,7 +200,7 @@ class CheckpointView(Shape, frozen=True, kw_only=True):
     watermark: datetime | None
     last_full_at: datetime | None
     last_delta_at: datetime | None
-    mode: str | None
+    mode: ModeName | None
     cursor: dict[str, Any] | None
     run_id: int | None
     updated_at: datetime | None

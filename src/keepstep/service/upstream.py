@@ -1,12 +1,13 @@
 """What upstream answers when it is asked whether it is there."""
 
 from datetime import datetime
+from typing import Annotated
 
 from keepstep.model.integration import Check, Ping
-from keepstep.service.shapes import Shape
+from keepstep.service.shapes import Absent, Shape, one_of
 
 
-class RateLimitShape(Shape, frozen=True, kw_only=True):
+class RateLimitShape(Shape):
     """What upstream last said of its limits."""
 
     limit: int | None
@@ -14,21 +15,21 @@ class RateLimitShape(Shape, frozen=True, kw_only=True):
     reset: datetime | None
 
 
-class PingAnswer(Shape, frozen=True, kw_only=True, omit_defaults=True):
+class PingAnswer(Shape):
     """Whether upstream answers. ``state``: ok, degraded or failing."""
 
     ok: bool
-    state: str
+    state: Annotated[str, one_of("ok", "degraded", "failing")]
     reason: str
     base_url: str
     authenticated: bool
     sample_count: int
     elapsed_ms: int
     fix: str
-    rate_limit: RateLimitShape | None = None
+    rate_limit: Annotated[RateLimitShape | None, Absent] = None
 
 
-class CheckAnswer(Shape, frozen=True, kw_only=True):
+class CheckAnswer(Shape):
     """What one endpoint answers. ``count``: the records that upstream says it has there."""
 
     status: int | None

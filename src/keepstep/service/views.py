@@ -3,7 +3,9 @@
 from datetime import datetime
 from typing import Any, TypeVar
 
-from keepstep.model.errors import BadRequest
+from pydantic.alias_generators import to_camel
+
+from keepstep.model.errors import NotFound
 from keepstep.service.shapes import (
     CheckpointView,
     DeadLetterDetail,
@@ -12,10 +14,12 @@ from keepstep.service.shapes import (
     EntityRun,
     HeldDeletions,
     LoggedEvent,
+    PageView,
+    RunDetail,
     RunSummary,
     Shape,
 )
-from keepstep.store import checkpoints, dead_letters, held, runs
+from keepstep.store import checkpoints, dead_letters, held, history, runs
 from keepstep.store.db import Database
 
 MOST_LISTED = 1000
@@ -40,12 +44,25 @@ class Views:
         return [_run(row) for row in rows]
 
     async def run(self, run_id: int) -> RunSummary:
-        """One run. Raises ``BadRequest`` when there is none of that id."""
+        """One run. Raises ``NotFound`` when there is none of that id."""
         async with self._database.connection() as connection:
             row = await runs.get(connection, run_id)
         if row is None:
-            raise BadRequest(f"There is no run {run_id}.", fix="List the runs with: keepstep runs")
+            raise NotFound(f"There is no run {run_id}.", fix="List the runs with: keepstep runs")
         return _run(row)
+
+    async def run_detail(self, run_id: int, *, before: int | None = None, limit: int = 500) -> RunDetail:
+        """One run with its newest events, or the newest before one. Raises ``NotFound``."""
+        run = await self.run(run_id)
+        async with self._database.connection() as connection:
+            rows = await history.events_before(connection, run_id, before=before, limit=limit + 1)
+        shown = rows[len(rows) - limit :] if len(rows) > limit else rows
+        return RunDetail(
+            **dict(run),
+            pages=[_page(row) for row in shown if row["type"] == "page"],
+            events=[_shaped(LoggedEvent, row) for row in shown],
+            events_before=shown[0]["id"] if shown and len(rows) > limit else None,
+        )
 
     async def events(self, run_id: int, *, after: int = 0) -> list[LoggedEvent]:
         """A run's events in order, from an event id on."""
@@ -53,22 +70,22 @@ class Views:
             return [_shaped(LoggedEvent, row) for row in await runs.events(connection, run_id, after=after)]
 
     async def dead_letters(
-        self, *, entity: str | None = None, state: str | None = "open", limit: int = 100
+        self, *, entity: str | None = None, state: str | None = "open", limit: int = 100, before: int | None = None
     ) -> DeadLetterPage:
-        """Dead letters, newest first."""
+        """Dead letters, newest first. ``before``: only those with a smaller id; the count is of all."""
         async with self._database.connection() as connection:
             rows = await dead_letters.select(
-                connection, entity=entity, state=state, limit=min(max(limit, 1), MOST_LISTED)
+                connection, entity=entity, state=state, limit=min(max(limit, 1), MOST_LISTED), before=before
             )
             count = await dead_letters.count(connection, entity=entity, state=state)
         return DeadLetterPage(items=[_shaped(DeadLetterSummary, row) for row in rows], count=count)
 
     async def dead_letter(self, letter_id: int) -> DeadLetterDetail:
-        """One dead letter with its payload. Raises ``BadRequest`` when there is none of that id."""
+        """One dead letter with its payload. Raises ``NotFound`` when there is none of that id."""
         async with self._database.connection() as connection:
             rows = await dead_letters.get(connection, [letter_id])
         if not rows:
-            raise BadRequest(f"There is no dead letter {letter_id}.", fix="List them with: keepstep dlq list")
+            raise NotFound(f"There is no dead letter {letter_id}.", fix="List them with: keepstep dlq list")
         payload = bytes(rows[0]["payload"]).decode("utf-8", "backslashreplace")
         return _shaped(DeadLetterDetail, {**rows[0], "payload": payload})
 
@@ -111,7 +128,7 @@ def _run(row: dict[str, Any]) -> RunSummary:
             **row,
             **sums,
             "run_id": row["id"],
-            "entity": ",".join(entity["entity"] for entity in row["entities"]),
+            "entity": ",".join(row["names"]),
             "duration_ms": _milliseconds(row["started_at"], row["finished_at"]),
             "result": row["state"],
             "entities": [_shaped(EntityRun, entity) for entity in row["entities"]],
@@ -119,9 +136,18 @@ def _run(row: dict[str, Any]) -> RunSummary:
     )
 
 
-def _milliseconds(start: datetime, end: datetime | None) -> int | None:
-    return None if end is None else round((end - start).total_seconds() * 1000)
+def _page(row: dict[str, Any]) -> PageView:
+    data = row["data"]
+    counts = {name: data.get(to_camel(name), 0) for name in ("inserted", "updated", "unchanged", "dead_lettered")}
+    return PageView(
+        event_id=row["id"], ts=row["ts"], entity=row["entity"], page=row["page"], rows=row["rows"], **counts,
+        batch_rows=data.get("batchRows", 0), requests=data.get("requests", 0), rps=data.get("rps", 0.0),
+    )  # fmt: skip
+
+
+def _milliseconds(start: datetime | None, end: datetime | None) -> int | None:
+    return None if start is None or end is None else round((end - start).total_seconds() * 1000)
 
 
 def _shaped(shape: type[S], row: dict[str, Any]) -> S:
-    return shape(**{name: row[name] for name in shape.__struct_fields__})
+    return shape(**{name: row[name] for name in shape.model_fields})

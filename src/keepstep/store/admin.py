@@ -1,9 +1,11 @@
-"""The log of what people did."""
+"""The log of what people did: ``log`` is the only way into it."""
 
 from collections.abc import Mapping
+from typing import Any
 
 from psycopg.types.json import Jsonb
 
+from keepstep.reliability.masking import summary
 from keepstep.store.db import Connection
 from keepstep.store.queries import queries
 
@@ -11,7 +13,13 @@ _EVENTS = queries("events")
 
 
 async def log(connection: Connection, *, user: str, action: str, payload: Mapping[str, object], result: str) -> None:
-    """One act. ``payload`` must hold no secret."""
+    """One act. What ``payload`` names as a secret is masked; one under another name must not be in it."""
     await connection.execute(
-        _EVENTS["admin"], {"user": user, "action": action, "payload": Jsonb(dict(payload)), "result": result}
+        _EVENTS["admin"], {"user": user, "action": action, "payload": Jsonb(summary(payload)), "result": result}
     )
+
+
+async def newest(connection: Connection, *, limit: int, before: int | None = None) -> list[dict[str, Any]]:
+    """Acts, newest first. ``before``: only those with a smaller id."""
+    cursor = await connection.execute(_EVENTS["admin_newest"], {"limit": limit, "before": before})
+    return await cursor.fetchall()

@@ -18,6 +18,10 @@ _PATIENCE = 10.0
 Connection = AsyncConnection[DictRow]
 
 
+class DatabaseAway(StoreError):
+    """The database cannot be reached now: what was asked of it can be asked again later."""
+
+
 class DataRefused(StoreError):
     """The database refused a value of the rows it was given."""
 
@@ -101,6 +105,7 @@ async def _configure(connection: Connection) -> None:
     arrays.register(connection)
 
 
+_FULL_HOUSE = "53300"
 _BY_STATE = {
     "3D000": ("The database does not exist.", "Create it, or correct the name at the end of DATABASE_URL."),
     "28P01": ("The database refused the password.", "Correct the user or the password in DATABASE_URL."),
@@ -123,7 +128,8 @@ def explain(error: psycopg.Error) -> StoreError:
     first_line = str(error).strip().split("\n", 1)[0]
     if not message:
         return StoreError(f"The database refused a statement: {first_line} (SQLSTATE {error.sqlstate}).", fix=fix)
-    return StoreError(f"{message} ({first_line})", fix=fix)
+    kind = DatabaseAway if lost(error) or error.sqlstate == _FULL_HOUSE else StoreError
+    return kind(f"{message} ({first_line})", fix=fix)
 
 
 def lost(error: BaseException) -> bool:
@@ -132,6 +138,11 @@ def lost(error: BaseException) -> bool:
         return False
     state = error.sqlstate or ""
     return not state or state[:2] == "08" or state in ("57P01", "57P02", "57P03")
+
+
+def is_foreign_key_violation(error: BaseException | None) -> bool:
+    """Whether a row that was referred to is not there."""
+    return isinstance(error, psycopg.errors.ForeignKeyViolation)
 
 
 # https://www.postgresql.org/docs/current/errcodes-appendix.html: data, constraints, triggers, functions, checks, limits

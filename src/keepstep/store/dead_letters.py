@@ -69,10 +69,11 @@ async def select(
     state: str | None,
     reason: str | None = None,
     limit: int | None = None,
+    before: int | None = None,
 ) -> list[dict[str, Any]]:
-    """Newest first, without payloads. ``reason`` matches the whole reason or its kind."""
+    """Newest first, without payloads. ``reason`` matches the whole reason or its kind; ``before`` is an id."""
     cursor = await connection.execute(
-        _QUERIES["list"], {"entity": entity, "state": state, "reason": reason, "limit": limit}
+        _QUERIES["list"], {"entity": entity, "state": state, "reason": reason, "limit": limit, "before": before}
     )
     return await cursor.fetchall()
 

@@ -30,6 +30,7 @@ SELECT id, entity, record_key, kind, reason, payload_hash, created_at, last_seen
 FROM keepstep.dead_letters
 WHERE (%(entity)s::text IS NULL OR entity = %(entity)s) AND (%(state)s::text IS NULL OR state = %(state)s)
   AND (%(reason)s::text IS NULL OR reason = %(reason)s OR kind = %(reason)s)
+  AND (%(before)s::bigint IS NULL OR id < %(before)s)
 ORDER BY id DESC LIMIT %(limit)s
 
 -- name: count

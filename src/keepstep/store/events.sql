@@ -12,3 +12,7 @@ WHERE run_id = %(run)s AND id > %(after)s ORDER BY id LIMIT %(limit)s
 
 -- name: admin
 INSERT INTO keepstep.admin_logs ("user", action, payload, result) VALUES (%(user)s, %(action)s, %(payload)s, %(result)s)
+
+-- name: admin_newest
+SELECT id, "user", action, payload, result, created_at FROM keepstep.admin_logs
+WHERE %(before)s::bigint IS NULL OR id < %(before)s ORDER BY id DESC LIMIT %(limit)s

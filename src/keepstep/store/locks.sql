@@ -5,13 +5,20 @@ SELECT pg_terminate_backend(a.pid)
 FROM keepstep.locks l JOIN pg_stat_activity a ON a.pid = l.backend_pid AND a.backend_start = l.backend_start
 WHERE l.connection_id = %(connection)s AND l.expires_at < now() AND a.wait_event_type = 'Client'
 
+-- name: interrupt
+-- Somebody wants the run to end and its flush does not: what it has not committed is undone.
+SELECT pg_terminate_backend(a.pid)
+FROM keepstep.locks l JOIN pg_stat_activity a ON a.pid = l.backend_pid AND a.backend_start = l.backend_start
+WHERE l.connection_id = %(connection)s
+
 -- name: holder
 -- Who holds the connection, and whether its session is still there: kill -9 ends the session long before the lease.
+-- A run that has ended needs its lock no more, even where it could not give it back.
 SELECT l.run_id, l.expires_at, l.started_at,
-       l.expires_at > now() AND EXISTS (
+       l.expires_at > now() AND r.state = 'running' AND EXISTS (
            SELECT FROM pg_stat_activity a WHERE a.pid = l.backend_pid AND a.backend_start = l.backend_start
        ) AS alive
-FROM keepstep.locks l WHERE l.connection_id = %(connection)s
+FROM keepstep.locks l JOIN keepstep.runs r ON r.id = l.run_id WHERE l.connection_id = %(connection)s
 
 -- name: take
 INSERT INTO keepstep.locks (connection_id, run_id, token, expires_at, backend_pid, backend_start)
@@ -19,13 +26,13 @@ SELECT %(connection)s, %(run)s, %(token)s, now() + make_interval(secs => %(lease
 FROM pg_stat_activity a WHERE a.pid = pg_backend_pid()
 ON CONFLICT (connection_id) DO UPDATE
 SET run_id = excluded.run_id, token = excluded.token, started_at = now(), renewed_at = now(), expires_at = excluded.expires_at,
-    backend_pid = excluded.backend_pid, backend_start = excluded.backend_start, stop_requested_at = NULL
+    backend_pid = excluded.backend_pid, backend_start = excluded.backend_start
 
 -- name: fence
--- First statement of every flush: no row means that the lock is somebody else's now, and the flush must not commit.
+-- First statement of every flush: no row means that the lock is gone or somebody else's, and the flush must not commit.
 UPDATE keepstep.locks SET renewed_at = now(), expires_at = now() + make_interval(secs => %(lease)s::float8)
 WHERE connection_id = %(connection)s AND token = %(token)s
-RETURNING now() AS now, stop_requested_at IS NOT NULL AS stop_requested
+RETURNING now() AS now
 
 -- name: move
 -- The run's session is a new one (the database restarted): the lock follows it.
@@ -36,9 +43,9 @@ RETURNING l.run_id
 -- name: release
 DELETE FROM keepstep.locks WHERE connection_id = %(connection)s AND token = %(token)s
 
--- name: request_stop
-UPDATE keepstep.locks SET stop_requested_at = now() WHERE connection_id = %(connection)s RETURNING run_id
+-- name: take_away
+DELETE FROM keepstep.locks WHERE connection_id = %(connection)s RETURNING run_id
 
 -- name: guard
 -- Somebody who writes a synced table outside a run (requeue, approval) holds this row: no flush commits meanwhile.
-SELECT run_id FROM keepstep.locks WHERE connection_id = %(connection)s FOR UPDATE
+SELECT run_id, token, renewed_at FROM keepstep.locks WHERE connection_id = %(connection)s FOR UPDATE

@@ -1,8 +1,8 @@
 """The destination: one table per entity, its probe, its writes, its soft deletes.
 
-SQL is composed at run time only here and in its neighbours ``seen.py``, ``comparison.py`` and ``held.py``, because only
-here the names depend on an integration. Rows travel as CSV made of the record's own bytes (``engine/mapping.py``): what
-PostgreSQL parses is what upstream said.
+SQL is composed at run time only here and in its neighbours ``seen.py``, ``comparison.py``, ``held.py`` and
+``tables.py``, because only here the names depend on an integration. Rows travel as CSV made of the record's own bytes
+(``engine/mapping.py``): what PostgreSQL parses is what upstream said.
 """
 
 from collections.abc import Iterable, Sequence

@@ -1,27 +1,28 @@
 """Runs: how one begins (taking the lock), counts, and ends."""
 
-import asyncio
-from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import asdict
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
 from datetime import datetime
+from functools import partial
 from typing import Any
-from uuid import uuid4
 
-import psycopg
 from psycopg import AsyncCursor
 from psycopg.rows import DictRow
 from psycopg.types.json import Jsonb
 
-from keepstep.model.errors import Fenced, LockHeld
-from keepstep.model.integration import Json
-from keepstep.model.run import Counts, Event, RunRequest, State
-from keepstep.store.db import Connection, Database, explain
+from keepstep.model.errors import Fenced
+from keepstep.model.integration import Json, Mode
+from keepstep.model.run import Counts, Event, RunRequest, State, Trigger
+from keepstep.store import totals
+from keepstep.store.db import Connection, Database
+from keepstep.store.locks import held_by, under_lock
 from keepstep.store.queries import queries
-from keepstep.store.session import RunSession, prepare
+from keepstep.store.session import RunSession
 
-_RUNS, _LOCKS, _EVENTS = queries("runs"), queries("locks"), queries("events")
-_TAKEOVER_PATIENCE = 2.0
-"""Seconds to wait for a killed holder's session to end before the lock counts as held."""
+_RUNS, _LOCKS, _EVENTS, _QUEUE = queries("runs"), queries("locks"), queries("events"), queries("queue")
+_BETWEEN_PAGES = 0.3
+"""Seconds: announcing every page would halve the rate of commits, and nobody reads so fast."""
 
 
 async def connection_id(connection: Connection, integration: str, owner: str | None = None) -> int:
@@ -33,8 +34,8 @@ async def connection_id(connection: Connection, integration: str, owner: str | N
 async def begin(database: Database, integration: str, request: RunRequest, *, lease: float) -> RunSession:
     """Take the connection's lock and start a run under it.
 
-    A run whose process is gone is marked crashed and replaced; one that waits for upstream is replaced too. Raises
-    ``LockHeld`` while another run is alive.
+    A run whose process is gone is marked crashed and replaced; one that should have gone on long ago is replaced too.
+    Raises ``LockHeld`` while another run is alive, queued, or waits.
     """
 
     async def start(connection: Connection, owner: int) -> int:
@@ -42,76 +43,79 @@ async def begin(database: Database, integration: str, request: RunRequest, *, le
         asked = {**asdict(request), "entities": list(request.entities)}
         cursor = await connection.execute(_RUNS["insert_run"], {"connection": owner, **asked})
         run_id = int((await _one(cursor))["id"])
-        await connection.execute(_RUNS["insert_entities"], {"run": run_id, "entities": list(request.entities)})
-        kind = f"{'dry run, ' if request.dry_run else ''}{request.mode}"
-        event = Event("run-started", f"Run {run_id} started: {kind} of {', '.join(request.entities)}.")
-        await connection.execute(_EVENTS["put"], _event(owner, run_id, event))
+        await _started(connection, owner, run_id, request)
         return run_id
 
-    return await _under_lock(database, integration, start, lease)
+    return await under_lock(database, partial(connection_id, integration=integration), start, lease)
 
 
-async def resume(database: Database, integration: str, run_id: int, *, lease: float) -> RunSession:
+async def resume(database: Database, run_id: int, *, lease: float) -> RunSession:
     """Take the lock again for a run whose wait is over. Raises ``Fenced`` when it was ended meanwhile."""
 
     async def go_on(connection: Connection, owner: int) -> int:
         cursor = await connection.execute(_RUNS["resume_run"], {"run": run_id})
         if await cursor.fetchone() is None:
             raise Fenced(f"Run {run_id} was ended while it waited.", fix="Nothing is lost: start a new run to go on.")
+        await tell_of(connection, owner, run_id, Event("run-resumed", f"Run {run_id} goes on."))
         return run_id
 
-    return await _under_lock(database, integration, go_on, lease)
+    return await under_lock(database, partial(_connection_of, run_id=run_id), go_on, lease)
 
 
-async def _under_lock(
-    database: Database, integration: str, start: Callable[[Connection, int], Awaitable[int]], lease: float
-) -> RunSession:
-    connection = await database.open(name=f"keepstep run {integration}")
-    try:
-        await prepare(connection)
-        deadline = asyncio.get_running_loop().time() + _TAKEOVER_PATIENCE
-        while True:
-            try:
-                return await _take_lock(database, connection, integration, start, lease)
-            except LockHeld:
-                if asyncio.get_running_loop().time() > deadline:
-                    raise
-            await asyncio.sleep(0.2)
-    except psycopg.Error as error:
-        await connection.close()
-        raise explain(error) from error
-    except BaseException:
-        await connection.close()
-        raise
+@dataclass(frozen=True, slots=True)
+class TakenUp:
+    """A queued run that is ours now. ``first`` is False when it goes on; ``entities`` are those that have not ended."""
+
+    session: RunSession
+    request: RunRequest
+    entities: tuple[str, ...]
+    first: bool
 
 
-async def _take_lock(
-    database: Database,
-    connection: Connection,
-    integration: str,
-    start: Callable[[Connection, int], Awaitable[int]],
-    lease: float,
-) -> RunSession:
-    async with connection.transaction():
-        owner = await connection_id(connection, integration)  # takers queue up at its row
-        await _refuse_living(connection, integration, owner)
-        await connection.execute(_LOCKS["evict"], {"connection": owner})
-        await connection.execute(_LOCKS["guard"], {"connection": owner})
-        await _refuse_living(connection, integration, owner)  # it may have renewed its lease while we waited
-        run_id = await start(connection, owner)
-        token = uuid4()
-        await connection.execute(_LOCKS["take"], {"connection": owner, "run": run_id, "token": token, "lease": lease})
-    return RunSession(database, connection, run_id=run_id, connection_id=owner, token=token, lease=lease)
+async def take_up(database: Database, run_id: int, *, lease: float) -> TakenUp:
+    """Take the lock for a queued run. Raises ``Fenced`` when it is not queued any more, ``LockHeld``."""
+    taken: list[tuple[RunRequest, tuple[str, ...], bool]] = []
+
+    async def start(connection: Connection, owner: int) -> int:
+        row = await (await connection.execute(_RUNS["take_up"], {"run": run_id})).fetchone()
+        if row is None:
+            raise Fenced(
+                f"Run {run_id} is not queued any more.", fix="Nothing is lost: somebody else has it, or it ended."
+            )
+        request = RunRequest(
+            tuple(row["entities"]), Mode(row["mode"]), since=row["since"], dry_run=row["dry_run"],
+            trigger=Trigger(row["trigger"]), actor=row["actor"],
+        )  # fmt: skip
+        if row["first"]:
+            await _started(connection, owner, run_id, request)
+        else:
+            await tell_of(connection, owner, run_id, Event("run-resumed", f"Run {run_id} goes on."))
+        cursor = await connection.execute(_RUNS["unfinished"], {"run": run_id})
+        left = tuple(entity["entity"] for entity in await cursor.fetchall())
+        taken[:] = [(request, left, row["first"])]
+        return run_id
+
+    session = await under_lock(database, partial(_connection_of, run_id=run_id), start, lease)
+    [(request, left, first)] = taken
+    return TakenUp(session, request, left, first)
 
 
-async def _refuse_living(connection: Connection, integration: str, owner: int) -> None:
-    holder = await (await connection.execute(_LOCKS["holder"], {"connection": owner})).fetchone()
-    if holder is not None and holder["alive"]:
-        raise LockHeld(
-            f"Run {holder['run_id']} of {integration} is active since {holder['started_at']:%H:%M:%S} UTC.",
-            run_id=str(holder["run_id"]),
-            fix="Wait for it to end, or stop it with: keepstep stop",
-        )
+async def _connection_of(connection: Connection, *, run_id: int) -> int:
+    row = await (await connection.execute(_RUNS["connection_of"], {"run": run_id})).fetchone()
+    if row is None:
+        raise Fenced(f"There is no run {run_id} any more.")
+    return int(row["id"])
+
+
+async def _started(connection: Connection, owner: int, run_id: int, request: RunRequest) -> None:
+    await connection.execute(_RUNS["insert_entities"], {"run": run_id, "entities": list(request.entities)})
+    kind = f"{'dry run, ' if request.dry_run else ''}{request.mode}"
+    await tell_of(
+        connection,
+        owner,
+        run_id,
+        Event("run-started", f"Run {run_id} started: {kind} of {', '.join(request.entities)}."),
+    )
 
 
 async def _one(cursor: AsyncCursor[DictRow]) -> DictRow:
@@ -121,27 +125,53 @@ async def _one(cursor: AsyncCursor[DictRow]) -> DictRow:
 
 
 async def _end_previous(connection: Connection, owner: int) -> None:
-    cursor = await connection.execute(_RUNS["end_live"], {"connection": owner})
-    for run in await cursor.fetchall():
-        await connection.execute(_RUNS["end_live_entities"], {"run": run["id"], "state": run["state"]})
-        reason = "its process ended without a word" if run["state"] == State.CRASHED else "a new run took its place"
-        await connection.execute(
-            _EVENTS["put"],
-            _event(
-                owner, run["id"], Event("run-failed", f"Run {run['id']} {run['state']}: {reason}.", level="warning")
-            ),
-        )
+    """The lock is free, so nobody drives the connection's live run: is it over, or does somebody go on with it soon?"""
+    run = await (await connection.execute(_RUNS["live"], {"connection": owner})).fetchone()
+    if run is None:
+        return
+    if not run["overdue"]:
+        raise held_by(run)
+    await connection.execute(_QUEUE["drop_rows"], {"connection": owner, "run": run["id"]})
+    if run["state"] == State.RUNNING:
+        await end_live(connection, owner, run["id"], State.CRASHED, "its process ended without a word")
+    else:
+        await end_live(connection, owner, run["id"], State.STOPPED, "a new run took its place")
+
+
+async def end_live(
+    connection: Connection, owner: int, run_id: int, state: State, why: str, *, error: Json | None = None
+) -> bool:
+    """End a run from outside, and say why; whether it was live."""
+    ended = {"run": run_id, "state": state, "error": None if error is None else Jsonb(error)}
+    if await (await connection.execute(_RUNS["end_live"], ended)).fetchone() is None:
+        return False
+    await connection.execute(_RUNS["end_live_entities"], ended)
+    kind = "run-stopped" if state is State.STOPPED else "run-failed"
+    level = "warning" if error is None else "error"
+    await tell_of(
+        connection, owner, run_id, Event(kind, f"Run {run_id} {state}: {why}.", level=level, data=error or {})
+    )
+    return True
 
 
 def _event(connection: int, run: int, event: Event) -> dict[str, Any]:
     return {"connection": connection, "run": run, **asdict(event), "data": Jsonb(dict(event.data))}
 
 
-async def tell(connection: Connection, session: RunSession, event: Event, *, notify: bool = True) -> None:
-    """Store an event and announce it, in the caller's transaction."""
-    await connection.execute(_EVENTS["put"], _event(session.connection_id, session.run_id, event))
+async def tell_of(connection: Connection, owner: int, run_id: int, event: Event, *, notify: bool = True) -> None:
+    """Store an event of a run and announce it, in the caller's transaction."""
+    await connection.execute(_EVENTS["put"], _event(owner, run_id, event))
     if notify:
-        await connection.execute(_EVENTS["notify"], {"run": session.run_id})
+        await connection.execute(_EVENTS["notify"], {"run": run_id})
+
+
+async def tell(connection: Connection, session: RunSession, event: Event) -> None:
+    """Store an event of the live run and announce it. Pages that come in quick succession are announced together."""
+    now = time.monotonic()
+    notify = event.type != "page" or now - session.told_at > _BETWEEN_PAGES
+    if notify:
+        session.told_at = now
+    await tell_of(connection, session.connection_id, session.run_id, event, notify=notify)
 
 
 async def start_entity(connection: Connection, session: RunSession, entity: str, *, resumed: bool) -> int:
@@ -217,23 +247,49 @@ async def entity_results(connection: Connection, session: RunSession) -> dict[st
     return await _one(cursor)
 
 
-async def wait(connection: Connection, session: RunSession, after: float, event: Event, error: Json) -> datetime:
-    """The run waits in the database until ``after`` seconds from now; gives that moment."""
-    cursor = await connection.execute(_RUNS["wait_run"], {"run": session.run_id, "after": after, "error": Jsonb(error)})
+async def wait(
+    connection: Connection, session: RunSession, after: float, event: Event, error: Json,
+    *, for_breaker: bool = False, moved: bool = True,
+) -> datetime:  # fmt: skip
+    """The run waits in the database until ``after`` seconds from now; gives that moment.
+
+    ``moved``: it has committed a page since it last waited.
+    """
+    cursor = await connection.execute(
+        _RUNS["wait_run"],
+        {"run": session.run_id, "after": after, "error": Jsonb(error), "for_breaker": for_breaker, "moved": moved},
+    )
     due: datetime = (await _one(cursor))["due_at"]
     await tell(connection, session, event)
     return due
 
 
-async def request_stop(connection: Connection, integration: str) -> int | None:
-    """Ask the active run to end after what it is doing, or end a waiting one; gives its id, None when there is none."""
-    owner = await connection_id(connection, integration)
-    row = await (await connection.execute(_LOCKS["request_stop"], {"connection": owner})).fetchone()
-    if row is None:
-        row = await (await connection.execute(_RUNS["stop_waiting"], {"connection": owner})).fetchone()
-        if row is not None:
-            await connection.execute(_RUNS["end_live_entities"], {"run": row["run_id"], "state": State.STOPPED})
-    return None if row is None else int(row["run_id"])
+async def waits(connection: Connection, run_id: int) -> int:
+    """How often in a row the run has waited for the breaker."""
+    return int((await _one(await connection.execute(_RUNS["waits"], {"run": run_id})))["waits"])
+
+
+async def give_back(connection: Connection, session: RunSession, event: Event) -> None:
+    """The run is queued again for whoever has time for it."""
+    run = {"run": session.run_id}
+    if await (await connection.execute(_RUNS["give_back"], run)).fetchone() is not None:
+        await connection.execute(_LOCKS["take_away"], {"connection": session.connection_id})
+        await connection.execute(_QUEUE["put"], {"runs": [session.run_id]})
+        await tell(connection, session, event)
+
+
+async def fail_queued(connection: Connection, run_id: int, error: Json) -> None:
+    """A queued run that cannot even begin has failed."""
+    async with connection.transaction():
+        owner = await _connection_of(connection, run_id=run_id)
+        await end_live(connection, owner, run_id, State.FAILED, error["message"].rstrip("."), error=error)
+
+
+async def state_of(database: Database, run_id: int) -> State:
+    """The state of a run."""
+    async with database.connection() as connection:
+        row = await get(connection, run_id)
+    return State(row["state"]) if row else State.STOPPED
 
 
 async def hold_off(connection: Connection, integration: str) -> int:
@@ -254,6 +310,8 @@ async def is_active(connection: Connection, owner: int) -> bool:
 
 async def settle_held(connection: Connection, run_id: int, entity: str, *, deleted: int) -> None:
     """A held entity was decided; with the last one, the run is no longer held."""
+    if deleted:
+        await totals.deleted_later(connection, run_id, entity, deleted)
     await connection.execute(_RUNS["settle_entity"], {"run": run_id, "entity": entity, "deleted": deleted})
     await connection.execute(_RUNS["settle_run"], {"run": run_id})
 
@@ -286,7 +344,7 @@ async def _with_entities(connection: Connection, rows: Sequence[dict[str, Any]])
     by_run: dict[int, list[dict[str, Any]]] = {row["id"]: [] for row in rows}
     for entity in await cursor.fetchall():
         by_run[entity["run_id"]].append(entity)
-    return [{**row, "entities": by_run[row["id"]]} for row in rows]
+    return [{**row, "names": row["entities"], "entities": by_run[row["id"]]} for row in rows]
 
 
 async def events(connection: Connection, run_id: int, *, after: int = 0, limit: int = 1000) -> list[dict[str, Any]]:

@@ -13,11 +13,21 @@ RETURNING id
 INSERT INTO keepstep.run_entities (run_id, entity, position)
 SELECT %(run)s, entity, position FROM unnest(%(entities)s::text[]) WITH ORDINALITY AS e (entity, position)
 
+-- name: live
+-- The live run of a connection. ``overdue``: whoever should have gone on with it has had a minute to do so.
+SELECT r.id, r.state, r.in_queue, r.started_at, r.due_at, CASE r.state
+           WHEN 'queued' THEN r.queued_at
+           WHEN 'waiting' THEN r.due_at
+           ELSE CASE WHEN r.in_queue THEN coalesce(l.renewed_at, r.started_at) ELSE '-infinity' END
+       END < now() - interval '1 minute' AS overdue
+FROM keepstep.runs r LEFT JOIN keepstep.locks l ON l.connection_id = r.connection_id AND l.run_id = r.id
+WHERE r.connection_id = %(connection)s AND r.state IN ('queued', 'running', 'waiting')
+
 -- name: end_live
--- A run that nobody drives any more: its worker died, or it waited for upstream and a new run takes its place.
-UPDATE keepstep.runs SET state = CASE state WHEN 'running' THEN 'crashed' ELSE 'stopped' END, finished_at = now(), due_at = NULL
-WHERE connection_id = %(connection)s AND state IN ('running', 'waiting')
-RETURNING id, state
+-- A run that nobody drives any more: its worker died, or it was to go on long ago and a new run takes its place.
+UPDATE keepstep.runs SET state = %(state)s, finished_at = now(), due_at = NULL, error = %(error)s
+WHERE id = %(run)s AND state IN ('queued', 'running', 'waiting')
+RETURNING id
 
 -- name: end_live_entities
 UPDATE keepstep.run_entities SET state = %(state)s, finished_at = now() WHERE run_id = %(run)s AND state = 'running'
@@ -60,17 +70,32 @@ WHERE id = %(run)s AND state IN ('running', 'waiting')
 RETURNING id
 
 -- name: wait_run
-UPDATE keepstep.runs SET state = 'waiting', due_at = now() + make_interval(secs => %(after)s::float8), error = %(error)s
+UPDATE keepstep.runs SET state = 'waiting', due_at = now() + make_interval(secs => %(after)s::float8), error = %(error)s,
+    waits = CASE WHEN NOT %(for_breaker)s THEN 0 WHEN %(moved)s THEN 1 ELSE waits + 1 END
 WHERE id = %(run)s AND state = 'running'
 RETURNING due_at
+
+-- name: waits
+SELECT waits FROM keepstep.runs WHERE id = %(run)s
 
 -- name: resume_run
 UPDATE keepstep.runs SET state = 'running', due_at = NULL, error = NULL WHERE id = %(run)s AND state = 'waiting' RETURNING id
 
--- name: stop_waiting
-UPDATE keepstep.runs SET state = 'stopped', finished_at = now(), due_at = NULL
-WHERE connection_id = %(connection)s AND state = 'waiting'
-RETURNING id AS run_id
+-- name: connection_of
+-- Its row is locked: whoever wants the connection's lock queues up there.
+SELECT c.id FROM keepstep.connections c JOIN keepstep.runs r ON r.connection_id = c.id WHERE r.id = %(run)s FOR NO KEY UPDATE OF c
+
+-- name: take_up
+UPDATE keepstep.runs SET state = 'running', started_at = coalesce(started_at, now()), error = NULL
+WHERE id = %(run)s AND state = 'queued'
+RETURNING mode, dry_run, since, trigger, actor, entities, 
+          NOT EXISTS (SELECT FROM keepstep.run_entities e WHERE e.run_id = runs.id) AS first
+
+-- name: unfinished
+SELECT entity FROM keepstep.run_entities WHERE run_id = %(run)s AND state IN ('pending', 'running') ORDER BY position
+
+-- name: give_back
+UPDATE keepstep.runs SET state = 'queued', queued_at = now() WHERE id = %(run)s AND state = 'running' RETURNING id
 
 -- name: settle_entity
 UPDATE keepstep.run_entities SET state = 'succeeded', deleted = deleted + %(deleted)s

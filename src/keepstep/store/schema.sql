@@ -2,6 +2,245 @@
 
 CREATE SCHEMA keepstep;
 
+CREATE PROCEDURE keepstep.dispatch(IN batch integer DEFAULT 500)
+    LANGUAGE plpgsql
+    AS $$
+DECLARE
+    more boolean;
+BEGIN
+    LOOP
+        SELECT d.more INTO more FROM keepstep.dispatch_due(batch) d;
+        COMMIT;
+        EXIT WHEN NOT more;
+    END LOOP;
+    LOOP
+        SELECT w.more INTO more FROM keepstep.wake_waiting(batch) w;
+        COMMIT;
+        EXIT WHEN NOT more;
+    END LOOP;
+END
+$$;
+
+CREATE FUNCTION keepstep.dispatch_due(batch integer DEFAULT 500, moment timestamp with time zone DEFAULT now(), OUT started bigint[], OUT skipped bigint[], OUT more boolean, OUT next_due timestamp with time zone) RETURNS record
+    LANGUAGE plpgsql
+    SET enable_seqscan TO 'off'
+    AS $$
+DECLARE
+    claimed bigint[];
+BEGIN
+    PERFORM keepstep.tick(moment);
+    SELECT coalesce(array_agg(c.schedule_id), '{}') INTO claimed FROM (
+        SELECT t.schedule_id FROM keepstep.schedule_times t WHERE t.due_at <= moment
+        ORDER BY t.due_at LIMIT batch FOR UPDATE SKIP LOCKED
+    ) c;
+    started := '{}';
+    skipped := '{}';
+    IF claimed <> '{}' THEN
+        WITH due AS MATERIALIZED (
+            SELECT s.id, s.connection_id, s.entities, s.full_at_hour_utc, t.due_at,
+                   CASE WHEN s.full_at_hour_utc IS NOT NULL THEN t.full_at END AS full_at,
+                   CASE WHEN t.delta_at > moment THEN t.delta_at
+                        ELSE keepstep.next_slot(moment, s.anchor_at, s.interval_seconds) END AS delta_at,
+                   t.full_at IS NOT NULL AND t.full_at <= moment AND s.full_at_hour_utc IS NOT NULL AS is_full
+            FROM keepstep.schedule_times t JOIN keepstep.schedules s ON s.id = t.schedule_id
+            WHERE t.schedule_id = ANY (claimed)
+        ), queued AS (
+            -- In the order of connections: two callers that meet at the same ones cannot lock each other out.
+            INSERT INTO keepstep.runs (connection_id, mode, dry_run, trigger, entities, state, in_queue, schedule_id,
+                                       planned_at, caught_up, created_at, queued_at)
+            SELECT d.connection_id, CASE WHEN d.is_full THEN 'backfill' ELSE 'delta' END, false,
+                   CASE WHEN d.is_full THEN 'nightly' ELSE 'schedule' END, d.entities, 'queued', true, d.id,
+                   d.due_at, d.is_full AND extract(hour FROM moment AT TIME ZONE 'UTC') <> d.full_at_hour_utc, moment, moment
+            FROM due d ORDER BY d.connection_id, d.is_full DESC, d.due_at
+            ON CONFLICT (connection_id) WHERE state IN ('queued', 'running', 'waiting') DO NOTHING
+            RETURNING id, schedule_id
+        ), moved AS (
+            UPDATE keepstep.schedule_times t
+            SET delta_at = n.delta_at, full_at = n.full_at, due_at = least(n.delta_at, n.full_at)
+            FROM (
+                SELECT d.id, d.delta_at, CASE
+                    WHEN NOT d.is_full THEN d.full_at
+                    WHEN d.id IN (SELECT q.schedule_id FROM queued q)
+                    THEN keepstep.next_full(moment, d.full_at_hour_utc, keepstep.jitter(d.id, 86400), true)
+                    ELSE moment + interval '5 minutes' END AS full_at
+                FROM due d
+            ) n
+            WHERE t.schedule_id = n.id
+        )
+        SELECT coalesce((SELECT array_agg(q.id) FROM queued q), '{}'),
+               coalesce(array_agg(d.id) FILTER (WHERE d.id NOT IN (SELECT q.schedule_id FROM queued q)), '{}')
+        INTO started, skipped FROM due d;
+        PERFORM keepstep.enqueue(started);
+    END IF;
+    more := cardinality(claimed) >= batch;
+    next_due := (SELECT min(t.due_at) FROM keepstep.schedule_times t WHERE t.due_at > moment);
+END
+$$;
+
+CREATE FUNCTION keepstep.enqueue(run_ids bigint[]) RETURNS bigint
+    LANGUAGE sql
+    AS $$
+    WITH added AS (
+        INSERT INTO keepstep_queue.procrastinate_jobs (queue_name, priority, task_name, lock, queueing_lock, args)
+        SELECT CASE WHEN r.trigger = 'manual' THEN 'interactive' WHEN r.mode = 'backfill' THEN 'full' ELSE 'scheduled' END,
+               CASE WHEN r.trigger = 'manual' THEN 100 WHEN r.mode = 'backfill' THEN 10 ELSE 50 END,
+               'keepstep.run', 'connection/' || r.connection_id, 'run/' || r.id, jsonb_build_object('run_id', r.id)
+        FROM keepstep.runs r WHERE r.id = ANY (run_ids) AND r.state = 'queued' ORDER BY r.id
+        ON CONFLICT (queueing_lock) WHERE status = 'todo' DO NOTHING
+        RETURNING id, queue_name
+    ), told AS (
+        SELECT pg_notify('procrastinate_queue_v1#' || queue_name,
+                         json_build_object('type', 'job_inserted', 'job_id', max(id))::text), count(*) AS n
+        FROM added GROUP BY queue_name
+    )
+    SELECT coalesce(sum(n), 0)::bigint FROM told
+$$;
+
+CREATE FUNCTION keepstep.full_done_today(schedule bigint, moment timestamp with time zone) RETURNS boolean
+    LANGUAGE sql STABLE
+    AS $$
+    SELECT EXISTS (
+        SELECT FROM keepstep.runs r WHERE r.schedule_id = schedule AND r.trigger = 'nightly'
+        AND r.created_at >= date_trunc('day', moment, 'UTC')
+        AND r.created_at < date_trunc('day', moment, 'UTC') + interval '24 hours')
+$$;
+
+CREATE FUNCTION keepstep.jitter(schedule_id bigint, interval_seconds integer) RETURNS interval
+    LANGUAGE sql STABLE PARALLEL SAFE
+    AS $$
+    SELECT least(interval_seconds * 50000::bigint, 60000000) * ((schedule_id % 1000000) * 618033 % 1000000) / 1000000
+           * interval '1 microsecond'
+$$;
+
+CREATE FUNCTION keepstep.make_due(schedule bigint, moment timestamp with time zone DEFAULT now()) RETURNS void
+    LANGUAGE sql
+    AS $$
+    INSERT INTO keepstep.schedule_times (schedule_id, due_at, delta_at, full_at)
+    SELECT s.id, moment, moment, keepstep.next_full(
+        moment, s.full_at_hour_utc, keepstep.jitter(s.id, 86400), keepstep.full_done_today(s.id, moment))
+    FROM keepstep.schedules s WHERE s.id = schedule AND s.enabled
+    ON CONFLICT (schedule_id) DO UPDATE
+    SET due_at = excluded.due_at, delta_at = excluded.delta_at, full_at = excluded.full_at;
+    SELECT pg_notify('keepstep_schedules', '')
+$$;
+
+CREATE FUNCTION keepstep.next_full(moment timestamp with time zone, hour_utc integer, jitter interval, done_today boolean) RETURNS timestamp with time zone
+    LANGUAGE sql STABLE PARALLEL SAFE
+    AS $$
+    SELECT date_trunc('day', moment, 'UTC') + hour_utc * interval '1 hour' + jitter + CASE
+        WHEN done_today OR date_trunc('day', moment, 'UTC') + hour_utc * interval '1 hour' + jitter <= moment
+        THEN interval '24 hours' ELSE interval '0' END
+$$;
+
+CREATE FUNCTION keepstep.next_slot(moment timestamp with time zone, anchor timestamp with time zone, interval_seconds integer) RETURNS timestamp with time zone
+    LANGUAGE sql STABLE PARALLEL SAFE
+    AS $$
+    SELECT moment + (
+        interval_seconds * 1000000::bigint
+        - mod(mod(((extract(epoch FROM moment) - extract(epoch FROM anchor)) * 1000000)::bigint, interval_seconds * 1000000::bigint)
+              + interval_seconds * 1000000::bigint, interval_seconds * 1000000::bigint)
+    ) * interval '1 microsecond'
+$$;
+
+CREATE FUNCTION keepstep.schedule_is_edited() RETURNS trigger
+    LANGUAGE plpgsql
+    AS $$
+BEGIN
+    IF TG_OP = 'INSERT' OR NEW.interval_seconds <> OLD.interval_seconds OR (NEW.enabled AND NOT OLD.enabled) THEN
+        NEW.anchor_at := now() - keepstep.jitter(NEW.id, NEW.interval_seconds);
+    END IF;
+    NEW.updated_at := now();
+    RETURN NEW;
+END
+$$;
+
+CREATE FUNCTION keepstep.schedule_was_edited() RETURNS trigger
+    LANGUAGE plpgsql
+    AS $$
+BEGIN
+    IF NOT NEW.enabled THEN
+        DELETE FROM keepstep.schedule_times WHERE schedule_id = NEW.id;
+    ELSIF TG_OP = 'INSERT' OR NOT OLD.enabled THEN
+        PERFORM keepstep.make_due(NEW.id);
+    ELSE
+        -- A dispatch that is under way goes first, by the old interval; what follows sees what it did.
+        PERFORM FROM keepstep.schedule_times WHERE schedule_id = NEW.id FOR UPDATE;
+        IF NEW.interval_seconds <> OLD.interval_seconds THEN  -- what is overdue stays so
+            UPDATE keepstep.schedule_times t SET delta_at = n.delta_at, due_at = least(n.delta_at, t.full_at)
+            FROM (SELECT keepstep.next_slot(now(), NEW.anchor_at, NEW.interval_seconds) AS delta_at) n
+            WHERE t.schedule_id = NEW.id AND t.delta_at > now();
+        END IF;
+        IF NEW.full_at_hour_utc IS DISTINCT FROM OLD.full_at_hour_utc THEN
+            UPDATE keepstep.schedule_times t SET full_at = n.full_at, due_at = least(t.delta_at, n.full_at)
+            FROM (SELECT keepstep.next_full(now(), NEW.full_at_hour_utc, keepstep.jitter(NEW.id, 86400),
+                                            keepstep.full_done_today(NEW.id, now())) AS full_at) n
+            WHERE t.schedule_id = NEW.id;
+        END IF;
+        PERFORM pg_notify('keepstep_schedules', '');
+    END IF;
+    RETURN NULL;
+END
+$$;
+
+CREATE FUNCTION keepstep.set_back(gone_back interval, moment timestamp with time zone) RETURNS void
+    LANGUAGE sql
+    AS $$
+    UPDATE keepstep.schedule_times t
+    SET delta_at = n.delta_at, full_at = n.full_at, due_at = least(n.delta_at, n.full_at)
+    FROM (
+        SELECT o.schedule_id,
+               least(o.delta_at, keepstep.next_slot(moment, s.anchor_at, s.interval_seconds)) AS delta_at,
+               least(o.full_at, keepstep.next_full(moment, s.full_at_hour_utc, keepstep.jitter(s.id, 86400),
+                                                   keepstep.full_done_today(s.id, moment))) AS full_at
+        FROM keepstep.schedule_times o JOIN keepstep.schedules s ON s.id = o.schedule_id
+        WHERE o.delta_at > moment + s.interval_seconds * interval '1 second'
+           OR o.full_at > keepstep.next_full(moment, s.full_at_hour_utc, keepstep.jitter(s.id, 86400), true)
+        FOR UPDATE OF o SKIP LOCKED
+    ) n
+    WHERE t.schedule_id = n.schedule_id;
+    UPDATE keepstep.runs SET due_at = due_at - gone_back WHERE state = 'waiting' AND due_at > moment
+$$;
+
+CREATE FUNCTION keepstep.tick(moment timestamp with time zone) RETURNS void
+    LANGUAGE plpgsql
+    AS $$
+DECLARE
+    last timestamptz := (SELECT at FROM keepstep.ticks WHERE name = 'dispatcher');
+BEGIN
+    IF last IS NULL THEN
+        INSERT INTO keepstep.ticks (name, at) VALUES ('dispatcher', moment) ON CONFLICT DO NOTHING;
+    ELSIF last < moment - interval '1 second' OR last > moment + interval '5 seconds' THEN
+        PERFORM FROM keepstep.ticks WHERE name = 'dispatcher' AND at = last FOR UPDATE SKIP LOCKED;
+        IF FOUND THEN
+            UPDATE keepstep.ticks SET at = moment WHERE name = 'dispatcher';
+            IF last > moment THEN
+                PERFORM keepstep.set_back(last - moment, moment);
+            END IF;
+        END IF;
+    END IF;
+END
+$$;
+
+CREATE FUNCTION keepstep.wake_waiting(batch integer DEFAULT 500, moment timestamp with time zone DEFAULT now(), OUT woken bigint[], OUT more boolean, OUT next_due timestamp with time zone) RETURNS record
+    LANGUAGE plpgsql
+    SET enable_seqscan TO 'off'
+    AS $$
+BEGIN
+    WITH due AS (
+        SELECT r.id FROM keepstep.runs r WHERE r.state = 'waiting' AND r.in_queue AND r.due_at <= moment
+        ORDER BY r.due_at LIMIT batch FOR UPDATE SKIP LOCKED
+    ), queued AS (
+        UPDATE keepstep.runs r SET state = 'queued', queued_at = moment, due_at = NULL, error = NULL FROM due WHERE r.id = due.id RETURNING r.id
+    )
+    SELECT coalesce(array_agg(id), '{}') INTO woken FROM queued;
+    IF woken <> '{}' THEN
+        PERFORM keepstep.enqueue(woken);
+    END IF;
+    more := cardinality(woken) >= batch;
+    next_due := (SELECT min(r.due_at) FROM keepstep.runs r WHERE r.state = 'waiting' AND r.in_queue AND r.due_at > moment);
+END
+$$;
+
 CREATE TABLE keepstep.admin_logs (
     id bigint NOT NULL,
     "user" text NOT NULL,
@@ -83,11 +322,13 @@ CREATE TABLE keepstep.runs (
     entities text[] DEFAULT '{}'::text[] NOT NULL,
     schedule_id bigint,
     created_at timestamp with time zone DEFAULT now() NOT NULL,
+    queued_at timestamp with time zone DEFAULT now() NOT NULL,
     planned_at timestamp with time zone,
     caught_up boolean DEFAULT false NOT NULL,
     in_queue boolean DEFAULT false NOT NULL,
     crashes smallint DEFAULT 0 NOT NULL,
     waits smallint DEFAULT 0 NOT NULL,
+    counted boolean DEFAULT false NOT NULL,
     CONSTRAINT runs_check1 CHECK (((state = 'waiting'::text) = (due_at IS NOT NULL))),
     CONSTRAINT runs_check2 CHECK (((state <> ALL (ARRAY['failed'::text, 'waiting'::text])) OR (error IS NOT NULL))),
     CONSTRAINT runs_live_check CHECK (((state = ANY (ARRAY['queued'::text, 'running'::text, 'waiting'::text])) = (finished_at IS NULL))),
@@ -97,11 +338,15 @@ CREATE TABLE keepstep.runs (
     CONSTRAINT runs_trigger_check CHECK ((trigger = ANY (ARRAY['manual'::text, 'schedule'::text, 'nightly'::text])))
 );
 
+COMMENT ON COLUMN keepstep.runs.queued_at IS 'since when it waits for a worker, or last did';
+
 COMMENT ON COLUMN keepstep.runs.planned_at IS 'when its schedule wanted it';
 
 COMMENT ON COLUMN keepstep.runs.in_queue IS 'whether workers drive it: such a run is given to another one when its worker dies';
 
 COMMENT ON COLUMN keepstep.runs.waits IS 'waits for the breaker in a row, without a page between them';
+
+COMMENT ON COLUMN keepstep.runs.counted IS 'whether its end is part of keepstep.totals already';
 
 CREATE VIEW keepstep.audit_events AS
  SELECT
@@ -225,8 +470,7 @@ CREATE TABLE keepstep.locks (
     renewed_at timestamp with time zone DEFAULT now() NOT NULL,
     expires_at timestamp with time zone NOT NULL,
     backend_pid integer NOT NULL,
-    backend_start timestamp with time zone NOT NULL,
-    stop_requested_at timestamp with time zone
+    backend_start timestamp with time zone NOT NULL
 )
 WITH (fillfactor='50');
 
@@ -302,6 +546,14 @@ ALTER TABLE keepstep.rate_samples ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTI
     CACHE 1
 );
 
+CREATE TABLE keepstep.request_minutes (
+    connection_id bigint NOT NULL,
+    minute timestamp with time zone NOT NULL,
+    sent bigint DEFAULT 0 NOT NULL,
+    failed bigint DEFAULT 0 NOT NULL
+)
+WITH (fillfactor='50');
+
 CREATE TABLE keepstep.run_entities (
     run_id bigint NOT NULL,
     entity text NOT NULL,
@@ -342,7 +594,7 @@ CREATE TABLE keepstep.schedule_times (
     full_at timestamp with time zone,
     CONSTRAINT schedule_times_check CHECK ((due_at = LEAST(delta_at, full_at)))
 )
-WITH (fillfactor='70');
+WITH (fillfactor='70', autovacuum_vacuum_scale_factor='0.02', autovacuum_vacuum_cost_delay='0');
 
 CREATE TABLE keepstep.schedules (
     id bigint NOT NULL,
@@ -465,6 +717,9 @@ ALTER TABLE ONLY keepstep.migrations
 ALTER TABLE ONLY keepstep.rate_samples
     ADD CONSTRAINT rate_samples_pkey PRIMARY KEY (id);
 
+ALTER TABLE ONLY keepstep.request_minutes
+    ADD CONSTRAINT request_minutes_pkey PRIMARY KEY (connection_id, minute);
+
 ALTER TABLE ONLY keepstep.run_entities
     ADD CONSTRAINT run_entities_pkey PRIMARY KEY (run_id, entity);
 
@@ -499,9 +754,13 @@ CREATE INDEX admin_logs_newest ON keepstep.admin_logs USING btree (created_at DE
 
 CREATE UNIQUE INDEX api_tokens_name ON keepstep.api_tokens USING btree (lower(name)) WHERE (revoked_at IS NULL);
 
+CREATE INDEX checkpoints_of_run ON keepstep.checkpoints USING btree (run_id);
+
 CREATE UNIQUE INDEX connections_integration_owner ON keepstep.connections USING btree (integration, COALESCE(owner_id, ''::text));
 
 CREATE INDEX dead_letters_newest ON keepstep.dead_letters USING btree (entity, state, id DESC);
+
+CREATE INDEX dead_letters_of_run ON keepstep.dead_letters USING btree (run_id);
 
 CREATE UNIQUE INDEX dead_letters_one_open ON keepstep.dead_letters USING btree (connection_id, entity, COALESCE(record_key, ''::text), (
 CASE
@@ -509,7 +768,11 @@ CASE
     ELSE ''::text
 END), ((kind = 'duplicate'::text))) WHERE (state = 'open'::text);
 
+CREATE INDEX events_errors ON keepstep.events USING btree (id DESC) WHERE (type = ANY (ARRAY['entity-failed'::text, 'run-failed'::text, 'run-waiting'::text]));
+
 CREATE INDEX events_of_run ON keepstep.events USING btree (run_id, id);
+
+CREATE INDEX events_to_prune ON keepstep.events USING btree (ts) WHERE ("left"(type, 4) <> 'run-'::text);
 
 CREATE UNIQUE INDEX held_deletions_one_open ON keepstep.held_deletions USING btree (connection_id, entity) WHERE (state = 'open'::text);
 
@@ -517,19 +780,31 @@ CREATE INDEX login_failures_recent ON keepstep.login_failures USING btree (what,
 
 CREATE INDEX rate_samples_newest ON keepstep.rate_samples USING btree (ts);
 
+CREATE INDEX request_minutes_old ON keepstep.request_minutes USING btree (minute);
+
+CREATE INDEX runs_failed ON keepstep.runs USING btree (connection_id, id DESC) WHERE (state = ANY (ARRAY['failed'::text, 'crashed'::text]));
+
 CREATE INDEX runs_live ON keepstep.runs USING btree (state, id) WHERE (state = ANY (ARRAY['queued'::text, 'running'::text, 'waiting'::text]));
 
 CREATE INDEX runs_newest ON keepstep.runs USING btree (connection_id, id DESC);
 
-CREATE INDEX runs_of_schedule ON keepstep.runs USING btree (schedule_id) WHERE (schedule_id IS NOT NULL);
+CREATE INDEX runs_nightly ON keepstep.runs USING btree (schedule_id, created_at) WHERE (trigger = 'nightly'::text);
 
 CREATE UNIQUE INDEX runs_one_live ON keepstep.runs USING btree (connection_id) WHERE (state = ANY (ARRAY['queued'::text, 'running'::text, 'waiting'::text]));
+
+CREATE INDEX runs_uncounted ON keepstep.runs USING btree (id) WHERE ((finished_at IS NOT NULL) AND (NOT counted));
+
+CREATE INDEX runs_waiting ON keepstep.runs USING btree (due_at) WHERE (state = 'waiting'::text);
 
 CREATE INDEX schedule_times_due ON keepstep.schedule_times USING btree (due_at);
 
 CREATE INDEX sessions_of_user ON keepstep.sessions USING btree (user_id);
 
 CREATE UNIQUE INDEX users_name ON keepstep.users USING btree (lower(name));
+
+CREATE TRIGGER schedule_is_edited BEFORE INSERT OR UPDATE OF enabled, interval_seconds, full_at_hour_utc, entities ON keepstep.schedules FOR EACH ROW EXECUTE FUNCTION keepstep.schedule_is_edited();
+
+CREATE TRIGGER schedule_was_edited AFTER INSERT OR UPDATE OF enabled, interval_seconds, full_at_hour_utc, entities ON keepstep.schedules FOR EACH ROW EXECUTE FUNCTION keepstep.schedule_was_edited();
 
 ALTER TABLE ONLY keepstep.checkpoints
     ADD CONSTRAINT checkpoints_connection_id_fkey FOREIGN KEY (connection_id) REFERENCES keepstep.connections(id);
@@ -573,14 +848,14 @@ ALTER TABLE ONLY keepstep.locks
 ALTER TABLE ONLY keepstep.rate_samples
     ADD CONSTRAINT rate_samples_connection_id_fkey FOREIGN KEY (connection_id) REFERENCES keepstep.connections(id) ON DELETE CASCADE;
 
+ALTER TABLE ONLY keepstep.request_minutes
+    ADD CONSTRAINT request_minutes_connection_id_fkey FOREIGN KEY (connection_id) REFERENCES keepstep.connections(id) ON DELETE CASCADE;
+
 ALTER TABLE ONLY keepstep.run_entities
     ADD CONSTRAINT run_entities_run_id_fkey FOREIGN KEY (run_id) REFERENCES keepstep.runs(id) ON DELETE CASCADE;
 
 ALTER TABLE ONLY keepstep.runs
     ADD CONSTRAINT runs_connection_id_fkey FOREIGN KEY (connection_id) REFERENCES keepstep.connections(id);
-
-ALTER TABLE ONLY keepstep.runs
-    ADD CONSTRAINT runs_schedule_id_fkey FOREIGN KEY (schedule_id) REFERENCES keepstep.schedules(id) ON DELETE SET NULL;
 
 ALTER TABLE ONLY keepstep.schedule_times
     ADD CONSTRAINT schedule_times_schedule_id_fkey FOREIGN KEY (schedule_id) REFERENCES keepstep.schedules(id) ON DELETE CASCADE;

@@ -1,6 +1,7 @@
 """The database side of one live run: its session, its lock, and the fence that every transaction of it passes."""
 
 import asyncio
+import contextlib
 from collections.abc import Awaitable, Callable
 from datetime import datetime
 from typing import TypeVar
@@ -26,8 +27,15 @@ T = TypeVar("T")
 Work = Callable[[Connection, datetime], Awaitable[T]]
 
 
+class Closing(Exception):
+    """The run is about to be given back: nothing more is written."""
+
+
 class RunSession:
-    """What a live run writes through. Made by ``store.runs.begin``; used by one asyncio task at a time."""
+    """What a live run writes through. Made by ``store.locks``; used by one asyncio task at a time.
+
+    ``moved``: it has committed a page; ``told_at``: when the last one was announced.
+    """
 
     def __init__(
         self, database: Database, connection: Connection, *, run_id: int, connection_id: int, token: UUID, lease: float
@@ -36,7 +44,11 @@ class RunSession:
         self._connection = connection
         self.run_id = run_id
         self.connection_id = connection_id
-        self.stop_requested = False
+        self.told_at = 0.0
+        self.moved = False
+        self._closing = False
+        self._idle = asyncio.Event()
+        self._idle.set()
         self._lock = {"connection": connection_id, "token": token, "lease": lease}
 
     async def flush(self, work: Work[T], *, repeatable: bool = True) -> T:
@@ -45,6 +57,15 @@ class RunSession:
         A transaction that broke with its connection is done again on a new one. Raises ``Fenced`` when the lock has
         another holder, ``DataRefused`` when the database refuses a value, ``StoreError`` for everything else.
         """
+        if self._closing:
+            raise Closing(f"Run {self.run_id} is given back.")
+        self._idle.clear()
+        try:
+            return await self._flush(work, repeatable)
+        finally:
+            self._idle.set()
+
+    async def _flush(self, work: Work[T], repeatable: bool) -> T:
         attempt = 0
         while True:
             try:
@@ -58,14 +79,24 @@ class RunSession:
                     raise explain(error) from error
                 attempt = await self._reconnect(attempt + 1)
 
+    async def close_after(self, patience: float) -> None:
+        """Let the flush under way end, for up to ``patience`` seconds; another one raises ``Closing``."""
+        self._closing = True
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(patience):
+                await self._idle.wait()
+
+    def reopen(self) -> None:
+        """Let flushes happen again: the one that writes the end down."""
+        self._closing = False
+
     async def _fence(self) -> datetime:
         cursor = await self._connection.execute(_LOCKS["fence"], self._lock)
         row = await cursor.fetchone()
         if row is None:
             raise Fenced(
-                f"Run {self.run_id} lost its lock to another run.", fix="Nothing is lost: the other run goes on."
+                f"Run {self.run_id} has lost its lock.", fix="Nothing is lost: it was stopped, or another run goes on."
             )
-        self.stop_requested = self.stop_requested or row["stop_requested"]
         now: datetime = row["now"]
         return now
 
@@ -109,8 +140,8 @@ class Heartbeat:
         self._database = database
         self._session = session
 
-    async def watch(self, every: float) -> str:
-        """Renew until the run must end, and say why: ``stop`` or ``fenced``. A database that is away is asked again."""
+    async def watch(self, every: float) -> None:
+        """Renew until there is no such lock any more. A database that is away is asked again."""
         lock = self._session._lock
         while True:
             try:
@@ -119,9 +150,7 @@ class Heartbeat:
                         cursor = await connection.execute(_LOCKS["fence"], lock)
                         row = await cursor.fetchone()
                         if row is None:
-                            return "fenced"
-                        if row["stop_requested"]:
-                            return "stop"
+                            return
                         await asyncio.sleep(every)
             except StoreError:
                 await asyncio.sleep(every)

@@ -11,3 +11,34 @@ WHERE r.state = 'running' AND NOT EXISTS (
     SELECT FROM pg_stat_activity a WHERE a.pid = l.backend_pid AND a.backend_start = l.backend_start
 )
 ORDER BY r.id
+
+-- name: migrated_to
+SELECT coalesce(max(version), 0) AS version FROM keepstep.migrations
+
+-- name: signs
+-- The dispatcher's last sign of life, by the database's clock.
+SELECT now() AS now, (SELECT at FROM keepstep.ticks WHERE name = 'dispatcher') AS tick
+
+-- name: live_runs
+SELECT c.integration, r.state, count(*) AS runs
+FROM keepstep.runs r JOIN keepstep.connections c ON c.id = r.connection_id
+WHERE r.state IN ('queued', 'running', 'waiting') GROUP BY 1, 2
+
+-- name: lateness
+-- Seconds by which the schedule that has waited longest is late.
+SELECT coalesce(greatest(extract(epoch FROM now() - min(due_at)), 0), 0)::double precision AS seconds FROM keepstep.schedule_times
+
+-- name: limits
+-- What is told of each upstream's limits, without what is needed to keep to them; alike ones together.
+SELECT c.integration,
+       (SELECT coalesce(jsonb_object_agg(key, value), '{}') FROM jsonb_each(l.state) WHERE key IN ('breaker', 'budgets'))::text AS state,
+       count(*) AS connections
+FROM keepstep.limits l JOIN keepstep.connections c ON c.id = l.connection_id GROUP BY 1, 2
+
+-- name: open_letters
+SELECT c.integration, d.entity, count(*) AS letters
+FROM keepstep.dead_letters d JOIN keepstep.connections c ON c.id = d.connection_id WHERE d.state = 'open' GROUP BY 1, 2
+
+-- name: open_held
+SELECT c.integration, h.entity, count(*) AS held
+FROM keepstep.held_deletions h JOIN keepstep.connections c ON c.id = h.connection_id WHERE h.state = 'open' GROUP BY 1, 2

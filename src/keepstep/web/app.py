@@ -1,28 +1,38 @@
 """The whole route table."""
 
-from http import HTTPStatus
+from fastapi import FastAPI
 
-from fastapi import FastAPI, Request
-from fastapi.responses import JSONResponse
-from starlette.exceptions import HTTPException
+from keepstep.service.core import Service
+from keepstep.web import (
+    accounts_api,
+    api_integrations,
+    api_letters,
+    api_settings,
+    api_sync,
+    feed,
+    health,
+    metrics,
+)
+from keepstep.web.openapi import document
+from keepstep.web.problems import handle_problems
+from keepstep.web.security import secure
+from keepstep.web.shield import Shield
 
 
-def create_app(version: str) -> FastAPI:
+def create_app(service: Service, *, version: str) -> FastAPI:
     """The web application. ``version`` is what ``/healthz`` and ``/openapi.json`` give as Keepstep's own."""
     # The library's own documentation pages load scripts from elsewhere.
-    app = FastAPI(title="Keepstep", version=version, docs_url=None, redoc_url=None)
-
-    @app.get("/healthz", summary="Whether the process serves")
-    async def healthz() -> dict[str, str]:
-        return {"status": "ok", "version": version}
-
-    app.exception_handler(HTTPException)(_problem)
+    app = FastAPI(title="Keepstep", version=version, docs_url=None, redoc_url=None, redirect_slashes=False)
+    app.include_router(health.router(service.database, version=version))
+    app.include_router(metrics.router(service.database, version=version))
+    app.include_router(accounts_api.router(service.accounts, service.audit, service.credentials))
+    app.include_router(api_integrations.router(service))
+    app.include_router(api_sync.router(service))
+    app.include_router(feed.router(service.feed))
+    app.include_router(api_letters.router(service))
+    app.include_router(api_settings.router(service))
+    handle_problems(app)
+    document(app)
+    app.add_middleware(Shield)
+    secure(app, service.accounts)
     return app
-
-
-async def _problem(_request: Request, error: HTTPException) -> JSONResponse:
-    """An error as a problem document (RFC 9457)."""
-    body = {"title": HTTPStatus(error.status_code).phrase, "status": error.status_code, "detail": str(error.detail)}
-    return JSONResponse(
-        body, status_code=error.status_code, headers=error.headers, media_type="application/problem+json"
-    )

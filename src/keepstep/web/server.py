@@ -13,23 +13,20 @@ from fastapi import FastAPI
 from keepstep.model.errors import BadRequest
 
 
-class Site:
-    """A web application and the place where it is found; it answers while ``serving``."""
+class Place:
+    """A host and a port that are ours; whatever application is ``serving`` is found there."""
 
-    def __init__(self, app: FastAPI, host: str, port: int) -> None:
+    def __init__(self, host: str, port: int) -> None:
         """Takes the place at once. Raises ``BadRequest`` where that is not possible, with what to change."""
-        self._app = app
         self._listening = _listen(host, port)
         host, port = self._listening.getsockname()[:2]
         self.url = f"http://{f'[{host}]' if ':' in host else host}:{port}"
 
     @contextlib.asynccontextmanager
-    async def serving(self) -> AsyncIterator[None]:
+    async def answering(self, app: FastAPI) -> AsyncIterator[None]:
         """Answer while the block lasts; requests under way are answered before it ends."""
         logging.getLogger("uvicorn").setLevel(logging.WARNING)
-        config = uvicorn.Config(
-            self._app, log_config=None, access_log=False, lifespan="off", timeout_graceful_shutdown=3
-        )
+        config = uvicorn.Config(app, log_config=None, access_log=False, lifespan="off", timeout_graceful_shutdown=3)
         server = _Server(config)
         serve = asyncio.create_task(server.serve(sockets=[self._listening]))
         try:
@@ -41,6 +38,19 @@ class Site:
     def close(self) -> None:
         """Give up the place."""
         self._listening.close()
+
+
+class Site(Place):
+    """A web application and the place where it is found."""
+
+    def __init__(self, app: FastAPI, host: str, port: int) -> None:
+        """Takes the place at once. Raises ``BadRequest`` as ``Place`` does."""
+        super().__init__(host, port)
+        self._app = app
+
+    def serving(self) -> contextlib.AbstractAsyncContextManager[None]:
+        """Answer while the block lasts."""
+        return self.answering(self._app)
 
 
 class _Server(uvicorn.Server):

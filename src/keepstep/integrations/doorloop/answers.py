@@ -12,9 +12,12 @@ import msgspec
 
 from keepstep.integrations.http import Response, split_url
 from keepstep.model.errors import Answer, AuthFailed, NotData, Permanent, RateLimited, Transient, UpstreamError
+from keepstep.reliability.windows import Window
 
 DOCS = "https://api.doorloop.com/reference"
 DEFAULT_BASE_URL = "https://app.doorloop.com/api"
+WINDOWS = (Window(50, 60.0), Window(500, 3600.0))
+"""Requests in so many seconds: https://api.doorloop.com/reference/rate-limiting."""
 USE_DEFAULT_URL = f"Set DOORLOOP_BASE_URL={DEFAULT_BASE_URL}."
 
 

@@ -21,14 +21,16 @@ from keepstep.integrations.doorloop.envelope import decode_envelope
 from keepstep.integrations.doorloop.order import heads_of
 from keepstep.integrations.doorloop.reading import EntityReading, Listing
 from keepstep.integrations.http import HttpClient, Response, Timeouts
-from keepstep.model.errors import Answer, AuthFailed, Permanent, RateLimited, UpstreamError
+from keepstep.model.errors import Answer, AuthFailed, BreakerOpen, Permanent, RateLimited, UpstreamError
 from keepstep.model.integration import Check, Entity, Page, Ping, RateLimit, Reading
 from keepstep.reliability.clock import Clock, SystemClock
-from keepstep.reliability.pacing import Pacer
-from keepstep.reliability.retry import MAX_ATTEMPTS
+from keepstep.reliability.pacing import Pacer, Pacing
+from keepstep.reliability.retry import LONGEST_SLEEP, MAX_ATTEMPTS
 
 SLOW_SECONDS = 5.0
 PING_SECONDS = 20.0
+PING_PATIENCE = 5.0
+"""Seconds that somebody who looks on waits for our own limits."""
 PARTS: Mapping[str, tuple[Mapping[str, str], ...]] = {
     # Without filter_active only active units are listed.
     "units": ({"filter_active": "true"}, {"filter_active": "false"}),
@@ -54,7 +56,7 @@ class DoorLoop:
         page_size: int = 100,
         max_concurrency: int = 2,
         rate_limit_rps: float = 4.0,
-        pacer: Pacer | None = None,
+        pacer: Pacing | None = None,
         clock: Clock | None = None,
         rng: random.Random | None = None,
         timeouts: Timeouts | None = None,
@@ -64,7 +66,7 @@ class DoorLoop:
         self.page_size = normal_page_size(page_size)
         self.warnings = tuple(config_warnings(base_url, api_key, page_size, now=clock.now()))
         self._clock = clock
-        self._pacer = pacer or Pacer(
+        self._pacer: Pacing = pacer or Pacer(
             max_concurrency=max(1, max_concurrency), per_second=max(0.0, rate_limit_rps), clock=clock
         )
         token = normal_api_key(api_key)
@@ -112,7 +114,7 @@ class DoorLoop:
         started = self._clock.monotonic()
         try:
             async with asyncio.timeout(PING_SECONDS):
-                listing = await self._list("/owners", {"page_number": 1, "page_size": 1}, max_attempts=1)
+                listing = await self._look("/owners", 1)
         except TimeoutError:
             late = Permanent(f"DoorLoop gave no answer within {PING_SECONDS:.0f} s.", fix="Try again in a minute.")
             return self._ping_of(late, self._elapsed_ms(started))
@@ -143,7 +145,7 @@ class DoorLoop:
             )
         size = normal_page_size(page_size)
         try:
-            listing = await self._list(path, {"page_number": 1, "page_size": size}, max_attempts=1)
+            listing = await self._look(path, size)
         except UpstreamError as error:
             status = error.answer.status if error.answer else None
             return Check(status, path[1:], (), None, error.message, False, error.fix)
@@ -155,10 +157,22 @@ class DoorLoop:
         """Close the connections."""
         await self._client.aclose()
 
-    async def _list(self, path: str, params: Mapping[str, str | int], *, max_attempts: int = MAX_ATTEMPTS) -> Listing:
+    async def _look(self, path: str, size: int) -> Listing:
+        """One page, for somebody who is waiting to see it."""
+        paging = {"page_number": 1, "page_size": size}
+        return await self._list(path, paging, max_attempts=1, patience=PING_PATIENCE)
+
+    async def _list(
+        self,
+        path: str,
+        params: Mapping[str, str | int],
+        *,
+        max_attempts: int = MAX_ATTEMPTS,
+        patience: float = LONGEST_SLEEP,
+    ) -> Listing:
         if self._refused is not None:
             raise AuthFailed(self._refused[0], fix=self._refused[1])
-        response = await self._client.get_page(path, params, max_attempts=max_attempts)
+        response = await self._client.get_page(path, params, max_attempts=max_attempts, patience=patience)
         return self._decoded(response)
 
     def _decoded(self, response: Response) -> Listing:
@@ -177,7 +191,7 @@ class DoorLoop:
 
     def _ping_of(self, error: UpstreamError, elapsed: int) -> Ping:
         status = error.answer.status if error.answer else None
-        limited = isinstance(error, RateLimited)
+        limited = isinstance(error, RateLimited) and not isinstance(error, BreakerOpen)
         # The role may lack owners and still have the rest: the key itself is good then.
         role_lacks_owners = status == 405
         state = "degraded" if limited or role_lacks_owners else "failing"

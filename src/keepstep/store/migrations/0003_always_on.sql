@@ -32,11 +32,13 @@ ALTER TABLE keepstep.runs
     ADD COLUMN entities    text[] NOT NULL DEFAULT '{}',
     ADD COLUMN schedule_id bigint REFERENCES keepstep.schedules ON DELETE SET NULL,
     ADD COLUMN created_at  timestamptz NOT NULL DEFAULT now(),
+    ADD COLUMN queued_at   timestamptz NOT NULL DEFAULT now(),
     ADD COLUMN planned_at  timestamptz,
     ADD COLUMN caught_up   boolean NOT NULL DEFAULT false,
     ADD COLUMN in_queue    boolean NOT NULL DEFAULT false,
     ADD COLUMN crashes     smallint NOT NULL DEFAULT 0,
     ADD COLUMN waits       smallint NOT NULL DEFAULT 0,
+    ADD COLUMN counted     boolean NOT NULL DEFAULT false,
     ALTER COLUMN started_at DROP NOT NULL,
     ALTER COLUMN started_at DROP DEFAULT,
     DROP CONSTRAINT runs_state_check,
@@ -45,8 +47,10 @@ ALTER TABLE keepstep.runs
         (state IN ('queued', 'running', 'waiting', 'succeeded', 'failed', 'held', 'stopped', 'crashed')),
     ADD CONSTRAINT runs_live_check CHECK ((state IN ('queued', 'running', 'waiting')) = (finished_at IS NULL)),
     ADD CONSTRAINT runs_started_check CHECK (state NOT IN ('running', 'waiting') OR started_at IS NOT NULL);
+COMMENT ON COLUMN keepstep.runs.queued_at IS 'since when it waits for a worker, or last did';
 COMMENT ON COLUMN keepstep.runs.planned_at IS 'when its schedule wanted it';
 COMMENT ON COLUMN keepstep.runs.waits IS 'waits for the breaker in a row, without a page between them';
+COMMENT ON COLUMN keepstep.runs.counted IS 'whether its end is part of keepstep.totals already';
 COMMENT ON COLUMN keepstep.runs.in_queue IS 'whether workers drive it: such a run is given to another one when its worker dies';
 UPDATE keepstep.runs r SET entities =
     (SELECT coalesce(array_agg(e.entity ORDER BY e.position), '{}') FROM keepstep.run_entities e WHERE e.run_id = r.id);
@@ -55,6 +59,10 @@ DROP INDEX keepstep.runs_one_live;
 CREATE UNIQUE INDEX runs_one_live ON keepstep.runs (connection_id) WHERE state IN ('queued', 'running', 'waiting');
 CREATE INDEX runs_live ON keepstep.runs (state, id) WHERE state IN ('queued', 'running', 'waiting');
 CREATE INDEX runs_of_schedule ON keepstep.runs (schedule_id) WHERE schedule_id IS NOT NULL;
+CREATE INDEX runs_uncounted ON keepstep.runs (id) WHERE finished_at IS NOT NULL AND NOT counted;
+
+-- A stop ends the run and takes its lock away in one transaction: there is nothing to ask for any more.
+ALTER TABLE keepstep.locks DROP COLUMN stop_requested_at;
 
 -- What all workers together may send to one upstream: a state that reliability/politeness.py computes.
 CREATE TABLE keepstep.limits (
@@ -73,6 +81,11 @@ CREATE TABLE keepstep.rate_samples (
     cause         text NOT NULL
 );
 CREATE INDEX rate_samples_newest ON keepstep.rate_samples (ts);
+
+-- What housekeeping looks for. The events that say how a run went are kept as long as the run.
+CREATE INDEX events_to_prune ON keepstep.events (ts) WHERE left(type, 4) <> 'run-';
+CREATE INDEX dead_letters_of_run ON keepstep.dead_letters (run_id);
+CREATE INDEX checkpoints_of_run ON keepstep.checkpoints (run_id);
 
 -- Counters that only grow, for /metrics: they outlive the runs that they count.
 CREATE TABLE keepstep.totals (

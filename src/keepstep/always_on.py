@@ -1,0 +1,51 @@
+"""What goes on by itself while a process serves: schedules are dispatched, runs performed, dead ones recovered."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+
+import structlog
+
+from keepstep.dispatch.dispatcher import Dispatcher
+from keepstep.dispatch.janitor import Janitor
+from keepstep.dispatch.queue import Queue
+from keepstep.dispatch.sweeper import Sweeper
+from keepstep.dispatch.worker import Worker
+from keepstep.reliability.loop import Loop
+from keepstep.service.core import Service
+
+_log = structlog.get_logger()
+
+
+@asynccontextmanager
+async def looked_after(service: Service) -> AsyncIterator[None]:
+    """Recover what dead processes left, and prune, while the block lasts: every process does this."""
+    queue = Queue(service.database)
+    async with AsyncExitStack() as stack:
+        await stack.enter_async_context(Loop("sweeper", Sweeper(queue).once).running())
+        await stack.enter_async_context(Loop("janitor", Janitor(service.database).round).running())
+        yield
+
+
+@asynccontextmanager
+async def working(
+    service: Service, *, concurrency: int, patience: float | None = None
+) -> AsyncIterator[asyncio.Task[None]]:
+    """Dispatch schedules and perform runs while the block lasts; at its end runs are given back.
+
+    Gives the worker's task, which ends only with ``CannotWork``, after ``patience`` seconds without a database.
+    """
+    await service.credentials.rotate()
+    for line in await service.schedules.settle():
+        _log.info(line)
+    queue = Queue(service.database)
+    worker = Worker(service.database, queue, service.connectors.lent, concurrency=concurrency, patience=patience)
+    async with AsyncExitStack() as stack:
+        await stack.enter_async_context(looked_after(service))
+        await stack.enter_async_context(Dispatcher(service.database).running())
+        work = asyncio.create_task(worker.run(), name="worker")
+        try:
+            yield work
+        finally:
+            work.cancel()
+            await asyncio.gather(work, return_exceptions=True)

@@ -1,0 +1,95 @@
+"""Housekeeping: counts the runs that have ended, and deletes what is too old to be of use.
+
+Every process has a janitor; each piece of work is done by one of them, when it is due. Nothing depends on its being
+done in time: what is not counted yet is added by whoever reads, and what is not deleted yet does no harm.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import timedelta
+from types import MappingProxyType
+
+import structlog
+
+from keepstep.store import janitor, totals
+from keepstep.store.db import Connection, Database
+
+COUNT_EVERY = 15.0
+PRUNE_EVERY = 600.0
+"""Seconds between two rounds of a kind, all processes together."""
+_BATCH = 1000
+_BATCHES = 50
+"""So many batches of a kind at a time; what is left is done a second later, so that nothing else has to wait long."""
+_log = structlog.get_logger()
+
+
+@dataclass(frozen=True, slots=True)
+class Keep:
+    """How long things are kept. Runs go with their events, closed dead letters and decided held deletions."""
+
+    runs: timedelta = timedelta(days=180)
+    rows: Mapping[janitor.Kind, timedelta] = field(
+        default_factory=lambda: MappingProxyType(
+            {
+                "events": timedelta(days=30),
+                "rate_samples": timedelta(days=7),
+                "sessions": timedelta(days=1),
+                "login_failures": timedelta(days=1),
+                "ticks": timedelta(days=7),
+            }
+        )
+    )
+
+
+class Janitor:
+    """Does its ``round`` whenever a ``Loop`` calls it."""
+
+    def __init__(self, database: Database, keep: Keep | None = None) -> None:
+        self._database = database
+        self._keep = keep or Keep()
+        self._unfinished = False
+        self._walked = 0
+
+    async def round(self) -> float:
+        """Count and prune where it is due; gives the seconds until the next round."""
+        async with self._database.connection() as connection:
+            if await janitor.take_turn(connection, "janitor: count", every=COUNT_EVERY):
+                await self._count(connection)
+            if self._unfinished or await janitor.take_turn(connection, "janitor: prune", every=PRUNE_EVERY):
+                await self._prune(connection)
+        return 1.0 if self._unfinished else COUNT_EVERY
+
+    async def _count(self, connection: Connection) -> None:
+        for _ in range(_BATCHES):
+            if await totals.count_ended(connection, limit=_BATCH) < _BATCH:
+                return
+
+    async def _prune(self, connection: Connection) -> None:
+        self._unfinished = False
+        gone = {kind: await self._prune_kind(connection, kind) for kind in self._keep.rows}
+        gone_runs = await self._prune_runs(connection)
+        if gone_runs or any(gone.values()):
+            _log.info("pruned", runs=gone_runs, **{kind: count for kind, count in gone.items() if count})
+
+    async def _prune_kind(self, connection: Connection, kind: janitor.Kind) -> int:
+        older = self._keep.rows[kind].total_seconds()
+        gone = 0
+        for _ in range(_BATCHES):
+            count = await janitor.prune(connection, kind, older=older, limit=_BATCH)
+            gone += count
+            if count < _BATCH:
+                return gone
+        self._unfinished = True
+        return gone
+
+    async def _prune_runs(self, connection: Connection) -> int:
+        older = self._keep.runs.total_seconds()
+        gone = 0
+        for _ in range(_BATCHES):
+            count, last = await janitor.prune_runs(connection, older=older, after=self._walked, limit=_BATCH)
+            gone += count
+            self._walked = last or 0
+            if last is None:
+                return gone
+        self._unfinished = True
+        return gone

@@ -1,0 +1,212 @@
+"""The queue engine's worker, made to last. The only file that imports the engine (3.10.0, pinned in pyproject.toml).
+
+As it comes, a worker ends when a statement fails, and hears no notification any more after its listening session broke.
+Here every statement waits for a database that is away, so that the runs it performs never notice; see docs/queue.md.
+"""
+
+import asyncio
+import logging
+import time
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from functools import partial
+from typing import Any, TypeVar
+
+import structlog
+from procrastinate import App, PsycopgConnector, exceptions, jobs
+from procrastinate.manager import JobManager
+from procrastinate.worker import Worker
+
+from keepstep.dispatch.queue import INTERACTIVE, Perform, Timing
+from keepstep.store.db import is_foreign_key_violation, lost
+from keepstep.store.queries import queries
+
+_QUEUE = {name: text.decode() for name, text in queries("queue").items()}
+_FIRST_PAUSE = 0.25
+_LONGEST_PAUSE = 5.0
+_POOL_PATIENCE = 5.0
+"""Seconds to wait for a connection before it counts as a failure, which is tried again."""
+
+_log = structlog.get_logger()
+T = TypeVar("T")
+
+
+class Lane:
+    """One worker of the engine."""
+
+    def __init__(self, dsn: str, perform: Perform, timing: Timing) -> None:
+        self._dsn = dsn
+        self._perform = perform
+        self._timing = timing
+
+    async def run(self, *, concurrency: int, queues: Sequence[str]) -> None:
+        """Until it is cancelled. Raises what the engine raises for anything but a database that is away."""
+        logging.getLogger("procrastinate").setLevel(logging.WARNING)
+        logging.getLogger("psycopg.pool").setLevel(logging.ERROR)
+        connector = PsycopgConnector(
+            conninfo=self._dsn, min_size=1, max_size=3, timeout=_POOL_PATIENCE, reconnect_timeout=10,
+            configure=_configure, kwargs={"application_name": "keepstep worker", "connect_timeout": 10},
+        )  # fmt: skip
+        app = App(connector=connector)
+        patient = _PatientManager(connector, concurrency)
+        app.job_manager = patient
+
+        @app.task(name="keepstep.run")
+        async def run(run_id: int) -> None:
+            await self._perform(run_id)
+
+        try:
+            await patient.patiently(connector.open_async)
+            worker = _Worker(
+                app=app, queues=list(queues), concurrency=concurrency + 1, fetch_job_polling_interval=self._timing.poll,
+                abort_job_polling_interval=self._timing.poll, shutdown_graceful_timeout=0, delete_jobs="always",
+                install_signal_handlers=False, update_heartbeat_interval=self._timing.heartbeat,
+                stalled_worker_timeout=self._timing.dead,
+            )  # fmt: skip
+            await _until_cancelled(worker, patient)
+        finally:
+            await connector.close_async()
+
+
+async def _until_cancelled(worker: Worker, patient: "_PatientManager") -> None:
+    """Run it; when we are cancelled, stop it in its own way, and see it to its end."""
+    running = asyncio.create_task(worker.run(), name="queue engine")  # type: ignore[no-untyped-call]
+    try:
+        await asyncio.shield(running)
+    except asyncio.CancelledError:
+        patient.stopping = True
+        worker.stop()  # type: ignore[no-untyped-call]
+        while not running.done():
+            try:
+                await asyncio.wait({running})
+            except asyncio.CancelledError:
+                continue
+        if not running.cancelled() and running.exception() is not None:
+            _log.warning("a worker could not sign off", reason=str(running.exception()))
+        raise
+
+
+async def _configure(connection: Any) -> None:
+    await connection.set_autocommit(True)
+    await connection.execute("SET search_path = keepstep_queue")
+
+
+class _Worker(Worker):
+    async def _periodic_deferrer(self) -> None:
+        """Never ends: its end would end the watch over the other side tasks, and there is nothing periodic here."""
+        await asyncio.Event().wait()
+
+
+class _PatientManager(JobManager):
+    """The engine's statements. ``stopping``: a failure is final now."""
+
+    def __init__(self, connector: PsycopgConnector, concurrency: int) -> None:
+        super().__init__(connector)
+        self.stopping = False
+        self._concurrency = concurrency
+        self._performed: set[int] = set()
+        self._told = 0
+        self._in_doubt = False
+        self._away_since: float | None = None
+        self._look: Callable[[], Awaitable[None]] | None = None
+
+    async def patiently(self, ask: Callable[[], Awaitable[T]]) -> T:
+        """Ask again and again while the database is away."""
+        pause = _FIRST_PAUSE
+        while True:
+            try:
+                answer = await ask()
+            except Exception as error:
+                if self.stopping or not lost(error.__cause__ or error):
+                    raise
+                self._is_away(error.__cause__ or error)
+                await asyncio.sleep(pause)
+                pause = min(2 * pause, _LONGEST_PAUSE)
+            else:
+                self._is_back()
+                return answer
+
+    def _is_away(self, error: BaseException) -> None:
+        if self._away_since is None:
+            self._away_since = time.monotonic()
+            _log.warning("the worker's database is away", reason=str(error).split("\n", 1)[0])
+
+    def _is_back(self) -> None:
+        if self._away_since is not None:
+            _log.info("the worker's database is back", seconds=round(time.monotonic() - self._away_since, 1))
+            self._away_since = None
+
+    async def register_worker(self) -> int:
+        return await self.patiently(super().register_worker)
+
+    async def unregister_worker(self, worker_id: int) -> None:
+        """Once: one that cannot be told is forgotten after a while."""
+        try:
+            await super().unregister_worker(worker_id)
+        except exceptions.ConnectorException as error:
+            _log.warning("a worker could not sign off", reason=str(error.__cause__ or error))
+
+    async def prune_stalled_workers(self, seconds_since_heartbeat: float) -> list[int]:
+        return await self.patiently(lambda: JobManager.prune_stalled_workers(self, seconds_since_heartbeat))
+
+    async def update_heartbeat(self, worker_id: int) -> None:
+        """Also brings back a worker that was silent for so long that it was forgotten."""
+        await self.patiently(lambda: self.connector.execute_query_async(_QUEUE["heartbeat"], worker_id=worker_id))
+
+    async def fetch_job(self, queues: Iterable[str] | None, worker_id: int) -> jobs.Job | None:
+        """The last place is kept for what somebody waits for.
+
+        The engine forgets what it is told during a fetch, so that a fetch which found nothing is done again then.
+        """
+        while True:
+            told = self._told
+            wanted = queues if len(self._performed) < self._concurrency else [INTERACTIVE]
+            job = await self.patiently(partial(self._fetch, wanted, worker_id))
+            if job is not None and job.id is not None:
+                self._performed.add(job.id)
+            if job is not None or told == self._told:
+                return job
+
+    async def _fetch(self, queues: Iterable[str] | None, worker_id: int) -> jobs.Job | None:
+        """One try. The answer of a try that failed may be lost: its row would be ours without our knowing."""
+        if self._in_doubt:
+            await self.connector.execute_query_async(
+                _QUEUE["disown"], worker_id=worker_id, performed=list(self._performed)
+            )  # fmt: skip
+            self._in_doubt = False
+        try:
+            return await super().fetch_job(queues, worker_id)
+        except exceptions.ConnectorException as error:
+            if is_foreign_key_violation(error.__cause__):
+                await self.update_heartbeat(worker_id)
+                return await super().fetch_job(queues, worker_id)
+            self._in_doubt = True
+            raise
+
+    async def finish_job(self, job: jobs.Job, status: jobs.Status, delete_job: bool) -> None:
+        """Remove the row, if it is still there. One that cannot be removed is swept away."""
+        try:
+            await self.patiently(lambda: self.connector.execute_query_async(_QUEUE["finish"], job_id=job.id))
+        except exceptions.ConnectorException as error:
+            _log.warning("a queue row is left to the sweeper", row=job.id, reason=str(error.__cause__ or error))
+        finally:
+            if job.id is not None:
+                self._performed.discard(job.id)
+        if self._look is not None:
+            await self._look()  # the engine looks for more only when it has no place left, or is told
+
+    async def listen_for_jobs(self, *, on_notification: Any, queues: Iterable[str] | None = None) -> None:
+        """For as long as the worker lives. What was told while nobody listened is looked for."""
+
+        async def tell(*, channel: str, notification: jobs.Notification) -> None:
+            self._told += 1
+            await on_notification(channel=channel, notification=notification)
+
+        async def look() -> None:
+            await tell(channel="", notification={"type": "job_inserted", "job_id": 0})
+
+        async def listen() -> None:
+            await look()
+            await JobManager.listen_for_jobs(self, on_notification=tell, queues=queues)
+
+        self._look = look
+        await self.patiently(listen)

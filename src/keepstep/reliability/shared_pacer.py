@@ -1,0 +1,177 @@
+"""The pacer that all processes share: it fetches the right to send from one desk, many requests at a time.
+
+A grant is good for a quarter of a second at most, so an unlimited connection costs four questions a second however many
+requests it sends. Bad news (a fault, a 429, a first header) void the grant at once and are told before anything else is
+sent. Without the desk nothing is sent.
+"""
+
+import asyncio
+import contextlib
+import uuid
+from collections import Counter, deque
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Protocol
+
+from keepstep.model.errors import BreakerOpen, KeepstepError, RateLimited
+from keepstep.reliability.pacing import Turn
+from keepstep.reliability.politeness import Ask, Cause, Grant, Rules, Wait
+from keepstep.reliability.retry import LONGEST_SLEEP
+from keepstep.reliability.sharing import TTL
+from keepstep.reliability.standing import reason
+from keepstep.reliability.turns import Lease, Turns, Waiter
+
+IDLE = 10.0
+"""Seconds without a request after which the desk is closed."""
+NOTICEABLE = 0.02
+"""Seconds within which an answer is usual."""
+LONGEST_CLOSE = 5.0
+_BREAKER = (Cause.BREAKER, Cause.PROBE)
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """The desk's answer: ``now`` is its clock, in seconds since 1970, ``asked`` the loop's time when the question left.
+
+    ``counted`` are the requests by status code that it has written down, ``sampled`` whether it noted the wait.
+    """
+
+    answer: Grant | Wait
+    now: float
+    asked: float
+    counted: Counter[str]
+    sampled: bool
+
+
+class Desk(Protocol):
+    """Where the state is kept and questions are decided, one at a time."""
+
+    async def ask(self, question: Ask, rules: Rules, codes: Counter[str], waited: float) -> Reply:
+        """Decide about a question. ``waited``: the longest wait of a request lately. Raises ``KeepstepError``."""
+        ...
+
+    async def close(self) -> None:
+        """Give back what it holds open; a later question opens it again."""
+        ...
+
+
+class SharedPacer:
+    """The limits of one connection, held by all processes together. ``title`` names upstream in messages.
+
+    Used by one event loop. It opens nothing before the first request, and closes by itself what it no longer needs.
+    ``rules`` may be replaced at any time.
+    """
+
+    def __init__(self, desk: Desk, rules: Rules, *, title: str) -> None:
+        self.rules = rules
+        self._desk = desk
+        self._title = title
+        self._turns = Turns()
+        self._holder = uuid.uuid4().hex[:12]
+        self._number = 0
+        self._delay = 0.0
+        self._fetching: asyncio.Task[None] | None = None
+        self._closing = False
+
+    @property
+    def max_concurrency(self) -> int:
+        """How many requests may be in flight at best."""
+        return self.rules.max_concurrency
+
+    @asynccontextmanager
+    async def slot(self, *, patience: float = LONGEST_SLEEP) -> AsyncIterator[Turn]:
+        """The right to have one request in flight; waits for it. Cancelling the wait gives everything back.
+
+        Raises ``RateLimited`` instead of waiting longer than ``patience`` seconds, ``BreakerOpen`` while the circuit
+        breaker is open, the desk's error when it stays away. No request has left then.
+        """
+        self._keep_fetching()
+        await self._turns.start(patience)
+        turn = Turn()
+        try:
+            yield turn
+        finally:
+            self._turns.ended(turn.outcome)
+            self._keep_fetching()
+
+    async def aclose(self) -> None:
+        """Report what is left to report and give everything back. Requests in flight must have ended."""
+        fetching = self._fetching
+        if fetching is None:
+            return
+        self._closing = True
+        self._turns.looked.set()
+        await asyncio.wait({fetching}, timeout=LONGEST_CLOSE)
+        fetching.cancel()
+        await asyncio.gather(fetching, return_exceptions=True)
+        self._closing = False
+
+    def _keep_fetching(self) -> None:
+        if self._fetching is None:
+            self._fetching = asyncio.create_task(self._fetch())
+
+    async def _fetch(self) -> None:
+        """Ask when there is something to ask, until nothing has happened for a while."""
+        loop, turns = asyncio.get_running_loop(), self._turns
+        idle_since = loop.time()
+        try:
+            while not self._closing:
+                now = loop.time()
+                if turns.waiters or turns.busy:
+                    idle_since = now
+                elif now >= idle_since + IDLE:
+                    break
+                turns.looked.clear()
+                if turns.must_ask(now):
+                    await self._ask()
+                else:
+                    await self._nap(min(turns.look_at(now), max(idle_since, now) + IDLE) - now)
+            if turns.news or turns.held:
+                await self._ask()
+        except KeepstepError as error:
+            turns.fail(error)
+        finally:
+            self._fetching = None
+            turns.fail(None)
+            await self._desk.close()
+
+    async def _nap(self, seconds: float) -> None:
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(max(seconds, 0.001)):
+                await self._turns.looked.wait()
+
+    async def _ask(self) -> None:
+        loop, turns = asyncio.get_running_loop(), self._turns
+        self._number += 1
+        question = turns.question(self._holder, self._number, self._delay, loop.time())
+        reply = await self._desk.ask(question, self.rules, Counter(turns.news.codes), turns.longest_wait)
+        now, answer = loop.time(), reply.answer
+        turns.news.codes -= reply.counted
+        if reply.sampled:
+            turns.longest_wait = 0.0
+        took = now - reply.asked
+        self._delay = took if took > NOTICEABLE else 0.0
+        if isinstance(answer, Grant):
+            starts = None if answer.starts is None else deque(now + start - reply.now for start in answer.starts)
+            until = now + answer.until - reply.now if took < TTL / 2 else now
+            turns.granted(Lease(answer.slots, until, starts, answer.watched), now)
+            return
+        shut = Wait(now + answer.until - reply.now, answer.cause, answer.window)
+        for waiter in turns.shut(shut, now):
+            self._refuse(waiter, shut, now)
+
+    def _refuse(self, waiter: Waiter, wait: Wait, now: float) -> None:
+        if waiter.start.done():
+            return
+        after = max(wait.until - now, 1.0)
+        words = reason(wait, self.rules, self._title, after)
+        if wait.cause in _BREAKER:
+            fix = (
+                "It is tried again by itself. The last errors say what is wrong; when upstream is well again, the "
+                "breaker can be closed by hand."
+            )
+            waiter.start.set_exception(BreakerOpen(words, after=after, fix=fix))
+        else:
+            fix = "Nothing to do: it goes on by itself after the pause."
+            waiter.start.set_exception(RateLimited(words, after=after, fix=fix))

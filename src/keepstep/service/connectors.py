@@ -1,0 +1,84 @@
+"""The integrations as they are configured now: by the environment, by what people chose, by stored credentials."""
+
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import dataclass
+
+from keepstep.integrations.registry import Registered, Values
+from keepstep.model.errors import BadRequest, NotFound
+from keepstep.model.integration import Integration
+from keepstep.model.run import Policy
+from keepstep.reliability.politeness import Rules
+from keepstep.reliability.shared_pacer import SharedPacer
+from keepstep.service.settings import Chosen, Preferences
+from keepstep.service.vault import Credentials
+from keepstep.store.db import Database
+from keepstep.store.desk import shared_pacer
+
+Lend = Callable[[str], AbstractAsyncContextManager[tuple[Integration, Policy]]]
+"""What a piece of work on an integration gets while it lasts: ``Connectors.lent``."""
+
+
+@dataclass(frozen=True, slots=True)
+class InEffect:
+    """What the settings say about one integration."""
+
+    values: Values
+    rules: Rules
+    policy: Policy
+
+
+class Connectors:
+    """Makes a connector for each use, and lets all of one integration share its limits.
+
+    ``in_effect`` gives what the settings say, with what people chose and the stored credentials (by name).
+    """
+
+    def __init__(
+        self, database: Database, registered: Mapping[str, Registered], preferences: Preferences,
+        credentials: Credentials, in_effect: Callable[[str, Chosen, Mapping[str, str]], InEffect],
+    ) -> None:  # fmt: skip
+        self._database = database
+        self._registered = registered
+        self._preferences = preferences
+        self._credentials = credentials
+        self._in_effect = in_effect
+        self._pacers: dict[str, SharedPacer] = {}
+
+    @asynccontextmanager
+    async def lent(self, key: str) -> AsyncIterator[tuple[Integration, Policy]]:
+        """A connector for one piece of work, and the numbers that a run of it follows.
+
+        Raises ``NotFound`` for an unknown integration, ``BadRequest`` for one without credentials.
+        """
+        effective = await self._effective(key)
+        if not effective.values.api_key.strip():
+            fix = f"Set {key.upper()}_API_KEY, store a key in Keepstep, or try it without an account: keepstep demo"
+            raise BadRequest(f"{self._registered[key].title} has no API key.", fix=fix)
+        integration = self._registered[key].build(effective.values, pacer=self._pacer(key, effective.rules))
+        try:
+            yield integration, effective.policy
+        finally:
+            await integration.aclose()
+
+    async def is_configured(self, key: str) -> bool:
+        """Whether an integration has credentials. Raises ``NotFound``."""
+        return bool((await self._effective(key)).values.api_key.strip())
+
+    async def aclose(self) -> None:
+        """Give back what the limits hold. Connectors that are lent must have been returned."""
+        while self._pacers:
+            _, pacer = self._pacers.popitem()
+            await pacer.aclose()
+
+    async def _effective(self, key: str) -> InEffect:
+        if key not in self._registered:
+            raise NotFound(f"There is no integration {key}.", fix=f"Known are: {', '.join(self._registered)}.")
+        stored, _ = ({}, None) if key in self._credentials.locked else await self._credentials.all()
+        return self._in_effect(key, await self._preferences.chosen(), stored.get(key, {}))
+
+    def _pacer(self, key: str, rules: Rules) -> SharedPacer:
+        if key not in self._pacers:
+            self._pacers[key] = shared_pacer(self._database, key, rules, title=self._registered[key].title)
+        self._pacers[key].rules = rules
+        return self._pacers[key]

@@ -1,0 +1,85 @@
+"""How politely upstream is asked: the circuit breaker, what is left of its limits, and how that went lately."""
+
+from collections.abc import Callable
+from datetime import datetime, timedelta
+from typing import Annotated
+
+from keepstep.reliability.politeness import Rules
+from keepstep.reliability.standing import breaker_standing, rate_standing
+from keepstep.service.audit import Audit
+from keepstep.service.shapes import Absent, Shape, one_of
+from keepstep.store import limits
+from keepstep.store.db import Database
+
+LONGEST_WINDOW = timedelta(days=7)
+
+
+class BreakerView(Shape):
+    """The circuit breaker. ``failures``: hard ones in a row; ``reopensAt``: when one request is let through to try."""
+
+    state: Annotated[str, one_of("closed", "open", "half-open")]
+    opened_at: Annotated[datetime | None, Absent] = None
+    reopens_at: Annotated[datetime | None, Absent] = None
+    failures: int
+
+
+class RateLimitView(Shape):
+    """What is left of the tightest limit that upstream has shown, and when it is whole again."""
+
+    limit: int | None
+    remaining: int | None
+    reset: datetime | None
+
+
+class RateSample(Shape):
+    """How the limits stood at a moment.
+
+    ``waitedMs``: the longest wait of a request since the sample before; ``cause``: what it waited for (``rate``,
+    ``concurrency``, ``window``, ``headers``, ``retry-after``, ``breaker``, ``probe``), or ``answer`` for none.
+    """
+
+    ts: datetime
+    limit: int | None
+    remaining: int | None
+    reset: datetime | None
+    waited_ms: int
+    cause: str
+
+
+class Limits:
+    """The limits of each integration's shared connection. ``rules`` gives what holds for an integration now."""
+
+    def __init__(self, database: Database, rules: Callable[[str], Rules], audit: Audit) -> None:
+        self._database = database
+        self._rules = rules
+        self._audit = audit
+
+    async def current(self, key: str) -> tuple[BreakerView, RateLimitView | None]:
+        """The breaker, and what is left of upstream's limits (None: it has shown none)."""
+        async with self._database.connection() as connection:
+            rows = await limits.current(connection, key)
+        if not rows:
+            return BreakerView(state="closed", failures=0), None
+        row = rows[0]
+        breaker = breaker_standing(row.state, row.now)
+        left = rate_standing(row.state, self._rules(key), row.now)
+        view = BreakerView(
+            state=breaker.state, opened_at=breaker.opened_at, reopens_at=breaker.reopens_at, failures=breaker.failures
+        )
+        if left is None:
+            return view, None
+        return view, RateLimitView(limit=left.limit, remaining=left.remaining, reset=left.reset)
+
+    async def samples(self, key: str, window: timedelta) -> list[RateSample]:
+        """Samples of the time just past, oldest first."""
+        seconds = min(window, LONGEST_WINDOW).total_seconds()
+        async with self._database.connection() as connection:
+            return [RateSample(**row) for row in await limits.samples(connection, key, seconds=seconds)]
+
+    async def close_breaker(self, key: str, *, by: str) -> BreakerView:
+        """Let requests leave again at once. Closing a closed breaker changes nothing, and is written down too."""
+        async with self._database.connection() as connection, connection.transaction():
+            was_open = await limits.close_breaker(connection, key)
+            result = "closed" if was_open else "it was closed already"
+            await self._audit.record(by, "breaker.close", {"integration": key}, result, within=connection)
+        return (await self.current(key))[0]

@@ -1,0 +1,40 @@
+-- name: ensure
+INSERT INTO keepstep.limits (connection_id) VALUES (%(connection)s) ON CONFLICT DO NOTHING
+
+-- name: lock
+-- The clock is read after the row is ours: everybody who writes the state reads a later one.
+WITH locked AS MATERIALIZED (
+    SELECT state FROM keepstep.limits WHERE connection_id = %(connection)s FOR UPDATE
+)
+SELECT state::text AS state, extract(epoch FROM clock_timestamp())::float8 AS now FROM locked
+
+-- name: keep
+UPDATE keepstep.limits SET state = %(state)s::jsonb, updated_at = clock_timestamp() WHERE connection_id = %(connection)s
+
+-- name: sample
+INSERT INTO keepstep.rate_samples (ts, connection_id, "limit", remaining, reset, waited_ms, cause)
+VALUES (clock_timestamp(), %(connection)s, %(limit)s, %(remaining)s, %(reset)s, %(waited_ms)s, %(cause)s)
+
+-- name: current
+SELECT c.integration, c.owner_id, l.state::text AS state, extract(epoch FROM clock_timestamp())::float8 AS now
+FROM keepstep.limits l JOIN keepstep.connections c ON c.id = l.connection_id
+WHERE %(integration)s::text IS NULL OR (c.integration = %(integration)s AND c.owner_id IS NOT DISTINCT FROM %(owner)s)
+ORDER BY c.integration, c.owner_id NULLS FIRST
+
+-- name: samples
+-- The newest of them, oldest first.
+SELECT * FROM (
+    SELECT s.ts, s."limit", s.remaining, s.reset, s.waited_ms, s.cause
+    FROM keepstep.rate_samples s JOIN keepstep.connections c ON c.id = s.connection_id
+    WHERE c.integration = %(integration)s AND c.owner_id IS NOT DISTINCT FROM %(owner)s
+      AND s.ts > now() - make_interval(secs => %(seconds)s::float8)
+    ORDER BY s.ts DESC, s.id DESC LIMIT %(most)s
+) newest ORDER BY ts
+
+-- name: count_minute
+-- For the health score, which asks about the last hour.
+INSERT INTO keepstep.request_minutes (connection_id, minute, sent, failed)
+SELECT id, date_trunc('minute', now()), %(sent)s, %(failed)s FROM keepstep.connections
+WHERE integration = %(integration)s AND owner_id IS NULL
+ON CONFLICT (connection_id, minute) DO UPDATE
+SET sent = request_minutes.sent + excluded.sent, failed = request_minutes.failed + excluded.failed

@@ -1,0 +1,75 @@
+"""Dead letters: looking at them, applying them again, closing them."""
+
+from typing import Annotated, Literal
+
+from fastapi import APIRouter
+from pydantic import Field
+
+from keepstep.model.errors import BadRequest
+from keepstep.model.schedule import Role
+from keepstep.service.core import Service
+from keepstep.service.shapes import Absent, DeadLetterDetail, DeadLetterPage, Requeued
+from keepstep.web.parameters import Before, Body, Id, Limit, Number, OfEntity, Reason, Word, Words
+from keepstep.web.security import Operator, needs
+
+_MOST = 1000
+_VIEWER = [needs(Role.VIEWER)]
+Ids = Annotated[list[Number], Field(min_length=1, max_length=_MOST)]
+
+
+class _Which(Body):
+    id: Annotated[Number | None, Absent] = None
+    ids: Annotated[Ids | None, Absent] = None
+    entity: Annotated[Word | None, Absent] = None
+
+
+class RequeueAsked(_Which):
+    """Which to apply again: one ``id``, several ``ids``, or all of an ``entity``, with this ``reason`` (or kind)."""
+
+    reason: Annotated[Words | None, Absent] = None
+
+
+class DiscardAsked(_Which):
+    """Which to close for good: one ``id``, several ``ids``, or all of an ``entity``; and why."""
+
+    reason: Reason
+
+
+def router(service: Service) -> APIRouter:
+    """The routes."""
+    routes = APIRouter(prefix="/api/admin/sync/dlq", tags=["dead letters"])
+
+    @routes.get("", summary="Dead letters, newest first", dependencies=_VIEWER)
+    async def letters(
+        entity: OfEntity = None,
+        state: Literal["open", "resolved", "discarded", "all"] = "open",
+        limit: Limit = 100,
+        before: Before = None,
+    ) -> DeadLetterPage:
+        wanted = None if state == "all" else state
+        return await service.views.dead_letters(entity=entity, state=wanted, limit=limit, before=before)
+
+    @routes.get("/{letter_id}", summary="One dead letter with its payload", dependencies=_VIEWER)
+    async def letter(letter_id: Id) -> DeadLetterDetail:
+        return await service.views.dead_letter(letter_id)
+
+    @routes.post("/requeue", summary="Apply dead letters again")
+    async def requeue(body: RequeueAsked, who: Operator) -> list[Requeued]:
+        ids = await _chosen(service, body, body.reason)
+        return await service.commands.requeue(ids, by=who.name) if ids else []
+
+    @routes.post("/discard", summary="Close dead letters for good")
+    async def discard(body: DiscardAsked, who: Operator) -> list[Requeued]:
+        ids = await _chosen(service, body, None)
+        return await service.commands.discard(ids, by=who.name, reason=body.reason) if ids else []
+
+    return routes
+
+
+async def _chosen(service: Service, which: _Which, reason: str | None) -> list[int]:
+    """The ids that are meant, each once; of an entity the newest thousand."""
+    if sum(given is not None for given in (which.id, which.ids, which.entity)) != 1:
+        raise BadRequest("Name dead letters in exactly one way.", fix="Give id, or ids, or entity.")
+    if which.entity is not None:
+        return await service.commands.matching_letters(entity=which.entity, reason=reason, limit=_MOST)
+    return list(dict.fromkeys([which.id] if which.id is not None else which.ids or []))

@@ -1,0 +1,89 @@
+"""Whatever goes wrong leaves as a problem document (RFC 9457)."""
+
+from collections.abc import Mapping, Sequence
+from http import HTTPStatus
+from typing import Any
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import Response
+from starlette.exceptions import HTTPException
+
+from keepstep.model.errors import KeepstepError, TooManyTries
+from keepstep.service.problems import ProblemDocument, problem
+
+_MOST_NAMED = 5
+"""How many faults of one request are named."""
+
+
+def answer(document: ProblemDocument, headers: Mapping[str, str] | None = None) -> Response:
+    """A problem document as a response."""
+    return Response(
+        document.model_dump_json(),
+        status_code=document.status,
+        headers=dict(headers or {}),
+        media_type=document.media_type,
+    )
+
+
+def handle_problems(app: FastAPI) -> None:
+    """Make problem documents of every error that a route raises, and of the router's own."""
+    app.exception_handler(KeepstepError)(_ours)
+    app.exception_handler(HTTPException)(_http)
+    app.exception_handler(RequestValidationError)(_invalid)
+
+
+async def _ours(_request: Request, error: KeepstepError) -> Response:
+    headers = {"retry-after": f"{max(error.after, 1):.0f}"} if isinstance(error, TooManyTries) else None
+    return answer(problem(error), headers)
+
+
+async def _http(request: Request, error: HTTPException) -> Response:
+    detail, fix = _words(error, request)
+    title = HTTPStatus(error.status_code).phrase
+    code = title.lower().replace(" ", "-")
+    return answer(
+        ProblemDocument(title=title, status=error.status_code, detail=detail, fix=fix, code=code), error.headers
+    )
+
+
+def _words(error: HTTPException, request: Request) -> tuple[str, str]:
+    """What to say, and what to do."""
+    match error.status_code:
+        case 404:
+            return "There is nothing at this address.", "The addresses are listed in /openapi.json."
+        case 405:
+            allowed = (error.headers or {}).get("Allow") or (error.headers or {}).get("allow") or "another method"
+            return f"{request.method} is not possible here.", f"Use {allowed}."
+        case 400:
+            return "The body of the request cannot be read.", "Send JSON in UTF-8."
+        case _:
+            return str(error.detail), ""
+
+
+async def _invalid(_request: Request, error: RequestValidationError) -> Response:
+    faults = error.errors()
+    if any(fault["type"] == "json_invalid" for fault in faults):
+        return await _http(_request, HTTPException(400))
+    document = ProblemDocument(
+        title="Bad request", status=422, detail=_sentence(faults), code="bad-request",
+        fix="What each request takes is described in /openapi.json.",
+    )  # fmt: skip
+    return answer(document)
+
+
+def _sentence(faults: Sequence[Any]) -> str:
+    """``limit: Input should be less than or equal to 1000; ...`` What was sent is not repeated: it may be a secret."""
+    named = [f"{_place(fault['loc'])}: {_plain(fault['msg'])}" for fault in faults[:_MOST_NAMED]]
+    more = len(faults) - len(named)
+    return "; ".join(dict.fromkeys(named)) + (f"; and {more} more." if more else ".")
+
+
+def _place(location: Sequence[Any]) -> str:
+    """Where in the request: without ``body`` before a name within it."""
+    parts = [str(part) for part in location]
+    return ".".join(parts[1:]) if len(parts) > 1 and parts[0] in ("body", "query", "path") else ".".join(parts)
+
+
+def _plain(message: str) -> str:
+    return message.removeprefix("Value error, ").removeprefix("Assertion failed, ").rstrip(".")

@@ -1,0 +1,118 @@
+"""Credentials at rest: encrypted, masked, rotated, and locked where the environment gives them."""
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+from cryptography.fernet import Fernet
+
+from keepstep.model.errors import StoreError
+from keepstep.service.vault import Vault
+from keepstep.store.connections import CHANNEL
+from tests.support.site import Served, served
+
+PATH = "/api/admin/integrations/doorloop/credentials"
+KEY = "dl_secret_0123456789"
+VALUES = {"apiKey": KEY}
+WEBHOOK = "https://hooks.example.test/a-long-secret"
+
+
+@pytest.fixture
+async def site(dsn: str, tmp_path: Path) -> AsyncIterator[Served]:
+    async with served(dsn, tmp_path) as site:
+        yield site
+
+
+async def test_credentials_are_stored_encrypted_and_masked_in_the_log(site: Served) -> None:
+    answer = await site.admin.put(PATH, json=VALUES)
+    assert answer.status_code == 200, answer.text
+    assert {**answer.json(), "setAt": None} == {"integration": "doorloop", "names": ["apiKey"], "setAt": None}
+    assert await site.service.credentials.all() == ({"doorloop": VALUES}, [])
+    [row] = await site.sql("SELECT credentials FROM keepstep.connections")
+    assert KEY.encode() not in bytes(row["credentials"])
+    [entry] = (await site.admin.get("/api/admin/audit")).json()
+    assert entry["payload"] == {"integration": "doorloop", "credentials": {"apiKey": "••••"}}
+    assert (await site.admin.put(PATH, json={"apiKey": "another"})).status_code == 200
+    assert (await site.service.credentials.all())[0] == {"doorloop": {"apiKey": "another"}}
+    assert (await site.admin.delete(PATH)).status_code == 204
+    assert (await site.admin.delete(PATH)).status_code == 404
+    assert await site.service.credentials.all() == ({}, [])
+
+
+async def test_every_process_is_told_of_new_credentials(site: Served) -> None:
+    async with site.connection() as listener:
+        await listener.execute(f"LISTEN {CHANNEL}".encode())
+        await site.admin.put(PATH, json=VALUES)
+        told = [notice.payload async for notice in listener.notifies(timeout=20, stop_after=1)]
+        assert told == ["doorloop"]
+
+
+@pytest.mark.parametrize(
+    "body",
+    [{}, {"apiKey": ""}, {"apiKey": " \t"}, {"apiKey": "a\nb"}, {"apiKey": "a\0b"}, {"apiKey": "x" * 5000},
+     {"api_key": KEY}, {"apiKey": KEY, "more": "x"}, {"apiKey": 17}, [], "x", {"apiKey": {"deep": "x"}}],
+)  # fmt: skip
+async def test_what_the_integration_does_not_take_is_refused(site: Served, body: object) -> None:
+    answer = await site.admin.put(PATH, json=body)
+    assert answer.status_code == 422, answer.text
+    assert KEY not in answer.text
+    assert await site.service.credentials.all() == ({}, [])
+
+
+async def test_an_unknown_integration_has_no_credentials(site: Served) -> None:
+    answer = await site.admin.put(PATH.replace("doorloop", "nothing"), json=VALUES)
+    assert (answer.status_code, answer.json()["fix"]) == (404, "Known are: doorloop.")
+
+
+async def test_credentials_of_the_environment_are_locked(dsn: str, tmp_path: Path) -> None:
+    async with served(dsn, tmp_path, DOORLOOP_API_KEY=KEY) as site:
+        for answer in (await site.admin.put(PATH, json={"apiKey": "x"}), await site.admin.delete(PATH)):
+            assert answer.status_code == 409
+            assert "set by environment" in answer.json()["fix"].lower()
+            assert KEY not in answer.text
+
+
+async def test_the_generated_key_is_made_once_and_only_for_its_user(site: Served, tmp_path: Path) -> None:
+    assert not (tmp_path / "secret-key").exists()
+    await site.admin.put(PATH, json=VALUES)
+    file = tmp_path / "secret-key"
+    assert file.stat().st_mode & 0o777 == 0o600
+    made = file.read_text()
+    await site.admin.put(PATH, json=VALUES)
+    assert file.read_text() == made
+
+
+async def test_rotation_moves_everything_to_the_first_key(dsn: str, tmp_path: Path) -> None:
+    new = Fernet.generate_key().decode()
+    async with served(dsn, tmp_path, KEEPSTEP_SECRET_KEY="old-key") as site:
+        await site.admin.put(PATH, json=VALUES)
+        await site.service.preferences.choose("INTEGRATIONS_TEAMS_WEBHOOK", WEBHOOK, by="ana")
+        [before] = await site.sql("SELECT credentials_set_at AS at FROM keepstep.connections")
+    async with served(dsn, tmp_path, KEEPSTEP_SECRET_KEY=f"{new},old-key") as site:
+        assert await site.service.credentials.rotate() == 2
+        assert await site.service.credentials.rotate() == 0
+        assert await site.sql("SELECT credentials_set_at AS at FROM keepstep.connections") == [before]
+    async with served(dsn, tmp_path, KEEPSTEP_SECRET_KEY=new) as site:
+        assert await site.service.credentials.all() == ({"doorloop": VALUES}, [])
+        assert (await site.service.preferences.chosen())["INTEGRATIONS_TEAMS_WEBHOOK"] == WEBHOOK
+    async with served(dsn, tmp_path, KEEPSTEP_SECRET_KEY="old-key") as site:
+        found, [error] = await site.service.credentials.all()
+        assert found == {}
+        assert "another key" in str(error)
+        assert "KEEPSTEP_SECRET_KEY" in error.fix
+        assert await site.service.credentials.rotate() == 0
+
+
+def test_what_one_key_sealed_only_that_key_opens_and_only_for_its_owner() -> None:
+    sealed = Vault(lambda: ["one"]).seal(VALUES, owner="doorloop")
+    assert Vault(lambda: ["two", "one"]).unseal(sealed, owner="doorloop") == VALUES
+    assert Vault(lambda: ["one", "two"]).renewed(sealed, owner="doorloop") is None
+    renewed = Vault(lambda: ["two", "one"]).renewed(sealed, owner="doorloop")
+    assert renewed is not None
+    assert Vault(lambda: ["two"]).unseal(renewed, owner="doorloop") == VALUES
+    for keys, owner in ((["two"], "doorloop"), (["one"], "another")):
+        with pytest.raises(StoreError) as failure:
+            Vault(lambda keys=keys: keys).unseal(sealed, owner=owner)
+        assert failure.value.fix
+    with pytest.raises(StoreError):
+        Vault(lambda: ["one"]).unseal(sealed[:-1] + b"A", owner="doorloop")
