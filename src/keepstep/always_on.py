@@ -19,7 +19,11 @@ _log = structlog.get_logger()
 
 @asynccontextmanager
 async def looked_after(service: Service) -> AsyncIterator[None]:
-    """Recover what dead processes left, and prune, while the block lasts: every process does this."""
+    """Recover what dead processes left, and prune, while the block lasts: every process that stays does this.
+
+    What other keys encrypt comes under the first one.
+    """
+    await service.credentials.rotate()
     queue = Queue(service.database)
     async with AsyncExitStack() as stack:
         await stack.enter_async_context(Loop("sweeper", Sweeper(queue).once).running())
@@ -35,7 +39,6 @@ async def working(
 
     Gives the worker's task, which ends only with ``CannotWork``, after ``patience`` seconds without a database.
     """
-    await service.credentials.rotate()
     for line in await service.schedules.settle():
         _log.info(line)
     queue = Queue(service.database)

@@ -56,6 +56,7 @@ class App:
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         self.registered = integrations()
+        self._stored_secrets: frozenset[str] = frozenset()
 
     @property
     def home(self) -> Path:
@@ -74,10 +75,10 @@ class App:
 
     @property
     def secrets(self) -> tuple[str, ...]:
-        """Every secret in the settings, to be masked in what is written about a crash."""
+        """Every secret in the settings and every stored one met so far, to be masked in whatever is written."""
         values = (getattr(self.settings, name) for name in type(self.settings).model_fields)
         whole = [value.get_secret_value() for value in values if isinstance(value, SecretStr)]
-        return (*whole, *(part for secret in whole for part in _passwords(secret)))
+        return (*whole, *(part for secret in whole for part in _passwords(secret)), *self._stored_secrets)
 
     def values(self, key: str) -> Values:
         """What the settings say about an integration."""
@@ -111,6 +112,7 @@ class App:
     def in_effect(self, key: str, chosen: Chosen, stored: Mapping[str, str]) -> InEffect:
         """What holds for an integration, with what people chose and the credentials that they stored."""
         app = self.with_chosen(chosen)
+        self._stored_secrets |= frozenset(filter(None, stored.values()))
         values = app.values(key)
         if not self.configured(key):
             values = replace(values, api_key=stored.get("apiKey", ""))
@@ -158,7 +160,9 @@ class App:
     def token(self) -> str:
         """The bearer token with the admin role. Raises ``StoreError`` where one must be made and cannot be kept."""
         given = self.settings.admin_token
-        return given.get_secret_value() if given else made_once(self.home / "admin-token")
+        token = given.get_secret_value() if given else made_once(self.home / "admin-token")
+        self._stored_secrets |= {token}
+        return token
 
     def _admin_token(self) -> str | None:
         """The same, or None where it cannot be kept: there is none then, and everything else works."""
@@ -266,10 +270,10 @@ class App:
             database, audit, {key: [e.name for e in known] for key, known in entities.items()}, self._scheduled()
         )
         overview = Overview(database, entities, schedules, limits, preferences)
-        credentials = Credentials(database, vault, audit, _CREDENTIALS, self._locked_credentials())
+        credentials = Credentials(database, vault, audit, _CREDENTIALS, self._locked_credentials(), schedules)
         connectors = Connectors(database, self.registered, preferences, credentials, self.in_effect)
         return Service(
-            commands=Commands(database, connectors.lent, entities),
+            commands=Commands(database, connectors.lent, entities, audit),
             views=Views(database),
             accounts=Accounts(database, audit, admin_token=self._admin_token),
             audit=audit,

@@ -139,7 +139,12 @@ async def test_the_rest_goes_when_it_is_of_no_use_any_more(connection: Connectio
         "INSERT INTO keepstep.ticks (name, at) VALUES ('dispatcher', now() - interval '30 days'),"
         " ('a process long gone', now() - interval '30 days'), ('young', now())"
     )
+    await connection.execute(
+        "INSERT INTO keepstep.request_minutes (connection_id, minute, sent)"
+        " VALUES (%s, now() - interval '2 days', 1), (%s, now(), 2)", [owner, owner],
+    )  # fmt: skip
     assert 0 < await Janitor(Database(connection.info.dsn), Keep()).round() <= rounds.COUNT_EVERY
+    assert await column(connection, "SELECT sent FROM keepstep.request_minutes") == [2]
     assert await column(connection, "SELECT cause FROM keepstep.rate_samples") == ["young"]
     assert await column(connection, "SELECT token_hash FROM keepstep.sessions") == [b"young"]
     assert await column(connection, "SELECT what FROM keepstep.login_failures") == ["young"]
@@ -209,6 +214,7 @@ async def test_a_database_that_is_away_is_an_error_for_the_loop_to_sit_out() -> 
 PLANS = {
     "prune_events": "events_to_prune",
     "prune_rate_samples": "rate_samples_newest",
+    "prune_request_minutes": "request_minutes_old",
     "old_runs": "runs_pkey",
 }
 

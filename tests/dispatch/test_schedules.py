@@ -97,6 +97,22 @@ async def test_what_the_environment_set_is_refused_with_the_fix_and_changes_noth
     assert (same.interval_minutes, same.full_at_hour_utc) == (20, 4)
 
 
+async def test_a_command_without_the_environment_of_the_service_is_refused_too(schedules: Make) -> None:
+    await schedules(enabled=True).settle()
+    command = schedules()
+    assert (await command.get("doorloop")).env_locked == ["enabled"]
+    with pytest.raises(Conflict, match="enabled cannot be changed here"):
+        await command.pause("doorloop", by="ann")
+    assert (await command.resume("doorloop", by="ann")).enabled is True
+    await schedules().settle()  # started again, without it
+    assert (await command.resume("doorloop", by="ann")).env_locked == []
+
+
+async def test_the_environment_locks_before_anything_was_started(schedules: Make) -> None:
+    with pytest.raises(Conflict):
+        await schedules(enabled=True).pause("doorloop", by="ann")
+
+
 @pytest.mark.parametrize(
     ("name", "value"),
     [
@@ -110,7 +126,8 @@ async def test_a_value_that_cannot_be_is_refused_in_words(schedules: Make, name:
     with pytest.raises(BadRequest) as refusal:
         await schedules().set("doorloop", {name: value}, by="ann")
     assert refusal.value.fix
-    assert await schedules().all() == []
+    view = await schedules().get("doorloop")
+    assert (view.interval_minutes, view.updated_by) == (10, "environment")
 
 
 async def test_every_change_is_in_the_admin_log(schedules: Make, stage: Stage) -> None:

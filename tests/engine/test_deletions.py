@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from keepstep.model.errors import BadRequest
+from keepstep.model.errors import Conflict
 from keepstep.service.shapes import RunSummary
 from tests.support.sync import Sync, counts_of, entity_of
 from tests.support.upstream import SMALL, Upstream, some
@@ -214,7 +214,7 @@ async def test_more_than_half_of_the_rows_gone_waits_for_a_person(loaded: Sync) 
     settled = await loaded.views.run(run.run_id)
     assert (settled.result, settled.deleted) == ("succeeded", 31)
     await loaded.assert_in_step("leases")
-    with pytest.raises(BadRequest, match="holds nothing"):
+    with pytest.raises(Conflict, match="holds nothing"):
         await loaded.commands.approve(run.run_id, by="ann", reason="again")
     assert await loaded.value("SELECT count(*) FROM keepstep.held_keys") == 0
 
@@ -254,7 +254,7 @@ async def test_an_approval_is_void_when_the_table_has_moved(loaded: Sync) -> Non
     held = await loaded.run("leases")
     loaded.upstream.change("leases", update=1)
     await loaded.delta("leases")
-    with pytest.raises(BadRequest, match="void: leases has changed since") as refusal:
+    with pytest.raises(Conflict, match="void: leases has changed since") as refusal:
         await loaded.commands.approve(held.run_id, by="ann", reason="yes")
     assert "backfill" in refusal.value.fix
     assert await deleted(loaded) == set()

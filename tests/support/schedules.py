@@ -122,7 +122,8 @@ class Stage:
         """A run in this state."""
         row = await self.call(
             "INSERT INTO keepstep.runs"
-            " (connection_id, mode, dry_run, trigger, entities, state, in_queue, started_at, due_at, error) VALUES (%s, %s, false, %s, '{owners}', %s, %s, %s, %s, %s) RETURNING id",
+            " (connection_id, mode, dry_run, trigger, entities, state, in_queue, started_at, due_at, error)"
+            " VALUES (%s, %s, false, %s, '{owners}', %s, %s, %s, %s, %s) RETURNING id",
             connection_id, mode, trigger, state, in_queue, None if state == "queued" else NOON,
             (due_at or NOON) if state == "waiting" else None, "{}" if state == "waiting" else None,
         )  # fmt: skip

@@ -15,6 +15,7 @@ from keepstep.integrations.doorloop.connector import DoorLoop
 from keepstep.integrations.doorloop.entities import ENTITIES
 from keepstep.model.integration import Entity, Integration, Mode
 from keepstep.model.run import Event, Policy, RunRequest
+from keepstep.reliability.pacing import Pacing
 from keepstep.service.commands import Commands
 from keepstep.service.shapes import EntityRun, RunSummary
 from keepstep.service.views import Views
@@ -41,6 +42,7 @@ class Sync:
         self.concurrency = 3
         self.api_key: str | None = None
         self.clock = HurriedClock()
+        self.pacer: Pacing | None = None
         self.events: list[Event] = []
         self.views = Views(self.database)
         self.commands = Commands(self.database, self.lent, {"doorloop": tuple(entities)})
@@ -63,6 +65,7 @@ class Sync:
             max_concurrency=self.concurrency,
             rate_limit_rps=0,
             clock=self.clock,
+            pacer=self.pacer,
         )
         doorloop.entities = tuple(self.entities.values())
         return doorloop
@@ -103,6 +106,8 @@ class Sync:
     ) -> RunSummary:
         """One attempt at a run from the queue, as a worker makes it: at the one that is there, or a new one."""
         queue = Queue(self.database)
+        await queue.sweep()
+        await self.sql("SELECT keepstep.wake_waiting()")
         live = await self.sql("SELECT id FROM keepstep.runs WHERE state = 'queued'")
         run_id = (
             live[0]["id"]

@@ -244,6 +244,7 @@ def test_a_run_that_waits_for_upstream_can_be_interrupted(command: Keepstep, ups
         active = command("status", "--json").json["activeRun"]
         ended = running.send(signal.SIGINT)
     run = command("runs", "--json", "--limit", "1").json[0]
+    command("db", "psql", "-c", "DELETE FROM keepstep.limits")  # or the pause would hold for everybody for an hour
 
     assert (active["state"], active["dueAt"] is not None) == ("waiting", True)
     assert ended.code == 130

@@ -10,16 +10,16 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.support.paced import Counting, MemoryDesk, worker
+from tests.support.virtual import run_virtually
 
 from keepstep.model.errors import BreakerOpen, RateLimited
 from keepstep.reliability.breaker import Phase
 from keepstep.reliability.pacing import Outcome, Turn, Verdict
 from keepstep.reliability.politeness import AHEAD, AHEAD_TOGETHER, Politeness, Rules, close_breaker
-from keepstep.reliability.sharing import TTL
 from keepstep.reliability.shared_pacer import SharedPacer
+from keepstep.reliability.sharing import TTL
 from keepstep.reliability.windows import Window
-from tests.support.paced import Counting, MemoryDesk, worker
-from tests.support.virtual import run_virtually
 
 MINUTE, HOUR = Window(50, 60.0), Window(500, 3600.0)
 SHORT, LONG = Window(12, 10.0), Window(40, 120.0)
@@ -86,7 +86,7 @@ def test_under_50_a_minute_and_500_an_hour_nothing_over_the_limit_is_sent_once_a
     run_virtually(story())
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=15, deadline=None)
 @given(
     sliding=st.booleans(),
     processes=st.integers(1, 3),
@@ -101,11 +101,9 @@ def test_whatever_the_windows_the_processes_and_the_delays_a_limit_is_met_once_a
 ) -> None:
     async def story() -> None:
         upstream = Counting((SHORT, LONG), sliding, latency=(0.005, slow), rng=random.Random(seed))
-        house = House(
-            upstream, processes, max_concurrency=concurrency, per_second=per_second, windows=(SHORT, LONG)
-        )
+        house = House(upstream, processes, max_concurrency=concurrency, per_second=per_second, windows=(SHORT, LONG))
         house.desk.latency = delay
-        await house.send(90 // processes, 2 * concurrency)
+        await house.send(60 // processes, 2 * concurrency)
         await house.close()
 
         known = slow + delay + AHEAD + 2 * delay  # in flight, told, and granted before it was told
@@ -115,7 +113,7 @@ def test_whatever_the_windows_the_processes_and_the_delays_a_limit_is_met_once_a
     run_virtually(story())
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=10, deadline=None)
 @given(
     sliding=st.booleans(),
     processes=st.integers(1, 3),
@@ -129,7 +127,7 @@ def test_an_upstream_that_says_what_is_left_never_has_to_refuse(
     async def story() -> None:
         upstream = Counting((SHORT, LONG), sliding, headers=True, latency=(0.005, slow), rng=random.Random(seed))
         house = House(upstream, processes, max_concurrency=concurrency, windows=(SHORT, LONG))
-        await house.send(90 // processes, 2 * concurrency)
+        await house.send(60 // processes, 2 * concurrency)
         await house.close()
 
         assert house.refused == []
@@ -177,10 +175,11 @@ def test_a_429_does_not_bring_a_limit_into_force_that_was_passed_many_times_over
 def test_a_wait_of_forty_minutes_is_refused_at_once_and_nothing_leaves() -> None:
     async def story() -> None:
         house = House(Counting((MINUTE, HOUR)), processes=2, max_concurrency=2, windows=(MINUTE, HOUR))
-        for _ in range(12):
+        async with house.pacers[0].slot() as turn:
+            turn.ended(Outcome(Verdict.LIMITED, 429, retry_after=1.0))
+        for _ in range(11):
             await house.send(21)
             await asyncio.sleep(100)
-        sent = len(house.upstream.arrivals)
         with pytest.raises(RateLimited, match="500 requests in 60 min") as refusal:
             for _ in range(50):
                 await house.one()
@@ -189,8 +188,9 @@ def test_a_wait_of_forty_minutes_is_refused_at_once_and_nothing_leaves() -> None
             await house.one(1)
 
         assert now() - asked < 0.1
-        assert 30 < (again.value.after or 0) <= (refusal.value.after or 0) < 3600
-        assert len(house.upstream.arrivals) < sent + 50
+        assert 2300 < (again.value.after or 0) <= (refusal.value.after or 0) < 2600
+        assert len(house.upstream.arrivals) == 499
+        assert house.refused == []
         await house.close()
 
     run_virtually(story())
@@ -237,7 +237,7 @@ def test_a_short_pause_is_sat_out_and_one_without_a_time_grows() -> None:
 # Rate and concurrency
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=15, deadline=None)
 @given(processes=st.integers(1, 3), per_second=st.floats(0.2, 40.0), seed=st.integers(0, 1000))
 def test_the_ceiling_holds_for_all_processes_together_and_is_used(processes: int, per_second: float, seed: int) -> None:
     async def story() -> None:
@@ -284,16 +284,14 @@ def test_it_begins_with_one_request_in_flight_and_rises() -> None:
         assert house.state.ramp.slots(6) == 3
         await asyncio.sleep(400)
         await house.send(1)
-        assert house.state.ramp.slots(6) == 2  # it begins anew after a rest
+        assert house.state.ramp.slots(6) == 1  # it begins anew after a rest
 
     run_virtually(story())
 
 
 @pytest.mark.parametrize("concurrency", [1, 2, 5])
 @pytest.mark.parametrize("per_second", [0.0, 4.0])
-def test_a_question_of_another_process_gets_its_turn_within_about_a_second(
-    concurrency: int, per_second: float
-) -> None:
+def test_a_question_of_another_process_gets_its_turn_within_about_a_second(concurrency: int, per_second: float) -> None:
     async def story() -> None:
         house = House(Counting(latency=(0.2, 0.3)), processes=2, max_concurrency=concurrency, per_second=per_second)
         run = asyncio.create_task(worker(house.pacers[0], house.upstream, 1000, 2 * concurrency))
@@ -395,9 +393,9 @@ def test_the_breaker_opens_at_the_threshold_and_not_one_request_leaves_while_it_
         assert 60 < last - upstream.arrivals[4].at < 62
 
         upstream.status = lambda _now: 200
-        await asyncio.sleep(30)
+        await asyncio.sleep(last + 59 - now())
         assert len(upstream.arrivals) == 6
-        await asyncio.sleep(60)
+        await asyncio.sleep(20)
         assert upstream.arrivals[6].at - last > 60
         assert house.state.breaker.phase(house.desk.now()) is Phase.CLOSED
         assert len(upstream.arrivals) > 100

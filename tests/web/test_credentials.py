@@ -8,7 +8,6 @@ from cryptography.fernet import Fernet
 
 from keepstep.model.errors import StoreError
 from keepstep.service.vault import Vault
-from keepstep.store.connections import CHANNEL
 from tests.support.site import Served, served
 
 PATH = "/api/admin/integrations/doorloop/credentials"
@@ -39,12 +38,18 @@ async def test_credentials_are_stored_encrypted_and_masked_in_the_log(site: Serv
     assert await site.service.credentials.all() == ({}, [])
 
 
-async def test_every_process_is_told_of_new_credentials(site: Served) -> None:
-    async with site.connection() as listener:
-        await listener.execute(f"LISTEN {CHANNEL}".encode())
-        await site.admin.put(PATH, json=VALUES)
-        told = [notice.payload async for notice in listener.notifies(timeout=20, stop_after=1)]
-        assert told == ["doorloop"]
+async def test_runs_use_what_is_stored_and_the_schedule_begins_and_rests_with_it(site: Served) -> None:
+    await site.admin.put("/api/admin/sync/schedule", json={"enabled": True})
+    await site.service.schedules.settle()
+    due = "SELECT count(*) AS n FROM keepstep.schedule_times"
+    assert (await site.sql(due))[0]["n"] == 0
+    assert not await site.service.connectors.is_configured("doorloop")
+    await site.admin.put(PATH, json=VALUES)
+    assert (await site.sql(due))[0]["n"] == 1
+    assert await site.service.connectors.is_configured("doorloop")
+    await site.admin.delete(PATH)
+    assert (await site.sql(due))[0]["n"] == 0
+    assert not await site.service.connectors.is_configured("doorloop")
 
 
 @pytest.mark.parametrize(

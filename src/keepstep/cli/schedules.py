@@ -28,8 +28,6 @@ def list_(context: typer.Context, json: arguments.Json = False) -> None:
     found = ask(parts_of(context), lambda service: service.schedules.all())
     if json:
         render.emit(found)
-    elif not found:
-        render.say("There is no schedule yet. Make one with: keepstep schedule resume doorloop")
     else:
         _table(found)
 

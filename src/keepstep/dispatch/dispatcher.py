@@ -88,4 +88,4 @@ def _tell(done: Dispatched) -> None:
             "[auto-sync] skipped - lock held", skipped=len(done.skipped), schedules=list(done.skipped[:_MOST_NAMED])
         )
     if done.started:
-        _log.info("runs queued", queued=len(done.started), runs=list(done.started[:_MOST_NAMED]))
+        _log.debug("runs queued", queued=len(done.started), runs=list(done.started[:_MOST_NAMED]))

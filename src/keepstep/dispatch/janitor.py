@@ -33,6 +33,7 @@ class Keep:
             {
                 "events": timedelta(days=30),
                 "rate_samples": timedelta(days=7),
+                "request_minutes": timedelta(days=1),
                 "sessions": timedelta(days=1),
                 "login_failures": timedelta(days=1),
                 "ticks": timedelta(days=7),

@@ -27,7 +27,7 @@ from keepstep.reliability.budgets import Budget
 from keepstep.reliability.pacing import TIMER_SLACK, Heard, Verdict
 from keepstep.reliability.ramp import Ramp
 from keepstep.reliability.retry import LONGEST_SLEEP, ceiling
-from keepstep.reliability.sharing import Holder, seated, share
+from keepstep.reliability.sharing import TTL, Holder, seated, share
 from keepstep.reliability.windows import Sends, Window
 
 AHEAD = 0.25
@@ -343,7 +343,7 @@ def _timed(
     starts: list[float] = []
     reserved, next_start = mine.reserved, state.next_start
     if reserved is not None and (reserved <= until or reserved > now + LONGEST_SLEEP):
-        if now - reserved <= AHEAD and count and reserved <= until:
+        if count and now - TTL < reserved <= until:
             starts.append(max(now, reserved))
         reserved = None
     while reserved is None and len(starts) < count:

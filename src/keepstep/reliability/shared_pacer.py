@@ -86,14 +86,14 @@ class SharedPacer:
         Raises ``RateLimited`` instead of waiting longer than ``patience`` seconds, ``BreakerOpen`` while the circuit
         breaker is open, the desk's error when it stays away. No request has left then.
         """
-        self._keep_fetching()
+        if self._fetching is None:
+            self._fetching = asyncio.create_task(self._fetch())
         await self._turns.start(patience)
         turn = Turn()
         try:
             yield turn
         finally:
             self._turns.ended(turn.outcome)
-            self._keep_fetching()
 
     async def aclose(self) -> None:
         """Report what is left to report and give everything back. Requests in flight must have ended."""
@@ -107,10 +107,6 @@ class SharedPacer:
         await asyncio.gather(fetching, return_exceptions=True)
         self._closing = False
 
-    def _keep_fetching(self) -> None:
-        if self._fetching is None:
-            self._fetching = asyncio.create_task(self._fetch())
-
     async def _fetch(self) -> None:
         """Ask when there is something to ask, until nothing has happened for a while."""
         loop, turns = asyncio.get_running_loop(), self._turns
@@ -118,19 +114,21 @@ class SharedPacer:
         try:
             while not self._closing:
                 now = loop.time()
-                if turns.waiters or turns.busy:
+                if turns.waiters or turns.busy or turns.held or turns.news:
                     idle_since = now
                 elif now >= idle_since + IDLE:
-                    break
+                    return
                 turns.looked.clear()
                 if turns.must_ask(now):
                     await self._ask()
                 else:
-                    await self._nap(min(turns.look_at(now), max(idle_since, now) + IDLE) - now)
+                    await self._nap(min(turns.look_at(now), idle_since + IDLE) - now)
             if turns.news or turns.held:
                 await self._ask()
-        except KeepstepError as error:
+        except Exception as error:
             turns.fail(error)
+            if not isinstance(error, KeepstepError):
+                raise
         finally:
             self._fetching = None
             turns.fail(None)
@@ -157,7 +155,10 @@ class SharedPacer:
             until = now + answer.until - reply.now if took < TTL / 2 else now
             turns.granted(Lease(answer.slots, until, starts, answer.watched), now)
             return
-        shut = Wait(now + answer.until - reply.now, answer.cause, answer.window)
+        until = now + answer.until - reply.now
+        if answer.cause is Cause.RATE:
+            until -= self._delay  # a start of its own can be fetched a little before
+        shut = Wait(until, answer.cause, answer.window)
         for waiter in turns.shut(shut, now):
             self._refuse(waiter, shut, now)
 

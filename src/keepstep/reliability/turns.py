@@ -12,10 +12,12 @@ from keepstep.reliability.pacing import Outcome, Verdict
 from keepstep.reliability.politeness import AHEAD, Ask, Cause, Wait
 
 RENEW = 2.0
-"""Seconds after which one who has requests in flight shows that it lives."""
+"""Seconds after which one who waits or has requests in flight shows that it lives."""
 LAZY = 1.0
 """Seconds for which good news may wait."""
-LINGER = 0.3
+LEAD = 0.05
+"""Seconds before the end of a grant at which the next one is asked for."""
+LINGER = 0.15
 """Seconds without a request after which the slots are given back."""
 
 
@@ -61,6 +63,7 @@ class Turns:
         """Whether slots may be ours by the last answer."""
         self._revoked = self._unused = self._started = 0
         self._news_since = self._asked = self._active = 0.0
+        self._lead = LEAD
 
     # What a request goes through
 
@@ -160,9 +163,11 @@ class Turns:
         """Whether it is time for a question."""
         if self._urgent:
             return True
+        if self.waiters and self._lease.starts is None and now >= self._lease.until - self._lead:
+            return True
         if self.waiters and not self._ready(now):
             if self._shut is not None:
-                return now >= self._shut.until
+                return now >= min(self._shut.until, self._asked + RENEW)
             return now >= self._lease.until or self.busy < self._lease.slots
         if self.busy:
             return now >= self._asked + RENEW or (bool(self.news) and now >= self._news_since + LAZY)
@@ -171,30 +176,38 @@ class Turns:
     def look_at(self, now: float) -> float:
         """When to look again if nothing happens before."""
         if self.waiters:
-            return self._shut.until if self._shut is not None else self._lease.until
+            if self._shut is not None:
+                return min(self._shut.until, self._asked + RENEW)
+            return self._lease.until - (self._lead if self._lease.starts is None else 0.0)
         if self.busy:
             return min(self._asked + RENEW, self._news_since + LAZY if self.news else now + RENEW)
         return self._active + LINGER if self.held or self.news else now + RENEW
 
     def question(self, holder: str, number: int, delay: float, now: float) -> Ask:
-        """What to ask. Nothing may start until the answer is there (``frozen``)."""
-        unused = self._unused + len(self._lease.starts or ())
+        """What to ask. Nothing may start until the answer is there, but for what an open grant still allows."""
+        lease, busy, unused = self._lease, self.busy, self._unused
+        if self.waiters and lease.starts is None and now < lease.until and not self._urgent:
+            busy = max(busy, lease.slots)
+        else:
+            unused += len(lease.starts or ())
+            self._lease, self.frozen = Lease(), True
         starts = len(self.waiters) + min(self._started, 1000)
         self._unused = self._started = 0
-        self._urgent = False
-        self._lease, self._asked, self.frozen = Lease(), now, True
-        report = self.news.taken(now)
-        return Ask(holder, number, len(self.waiters), self.busy, max(starts, 1), unused, delay, report)
+        self._urgent, self._asked, self._lead = False, now, LEAD + delay
+        return Ask(holder, number, len(self.waiters), busy, max(starts, 1), unused, delay, self.news.taken(now))
 
     def granted(self, lease: Lease, now: float) -> None:
-        """The answer is a grant."""
-        self.frozen, self._shut, self._lease = False, None, lease
+        """The answer is a grant. It is void where bad news have come since the question."""
+        self.frozen, self._shut = False, None
         self.held = lease.slots > 0
+        self._lease = lease
+        if self._urgent:
+            self._revoke()
         self._serve(now)
 
     def shut(self, wait: Wait, now: float) -> list[Waiter]:
         """The answer is to wait; gives those who may not wait so long, out of the queue."""
-        self.frozen, self._shut, self.held = False, wait, True
+        self.frozen, self._shut, self._lease, self.held = False, wait, Lease(), True
         self._serve(now)
         hopeless = [w for w in self.waiters if wait.cause is Cause.BREAKER or wait.until - now > w.left(now)]
         self.waiters = deque(w for w in self.waiters if w not in hopeless)

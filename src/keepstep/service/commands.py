@@ -12,21 +12,27 @@ from keepstep.engine.runner import Runner
 from keepstep.model.errors import BadRequest, Conflict
 from keepstep.model.integration import Entity
 from keepstep.model.run import Event, RunRequest, State
+from keepstep.service.audit import Audit
 from keepstep.service.connectors import Lend
 from keepstep.service.shapes import Requeued, RunSummary
 from keepstep.service.views import Views
-from keepstep.store import admin, checkpoints, dead_letters, held, runs
+from keepstep.store import checkpoints, dead_letters, held, runs
 from keepstep.store.db import Connection, Database
 from keepstep.store.records import Destination
 
 Listener = Callable[[Event], None]
+_LETTERS_AT_ONCE = 100
+"""Dead letters whose payloads are in memory together: each may be megabytes."""
 
 
 class Commands:
     """Does things. ``lend`` gives what a run works with, ``entities`` holds those of every integration, by key."""
 
-    def __init__(self, database: Database, lend: Lend, entities: Mapping[str, Sequence[Entity]]) -> None:
+    def __init__(
+        self, database: Database, lend: Lend, entities: Mapping[str, Sequence[Entity]], audit: Audit | None = None
+    ) -> None:
         self._database = database
+        self._log = (audit or Audit(database)).record
         self._lend = lend
         self._entities = entities
         self._queue = Queue(database)
@@ -85,6 +91,13 @@ class Commands:
 
     async def requeue(self, ids: Sequence[int], *, by: str) -> list[Requeued]:
         """Apply the stored payloads of dead letters again."""
+        answers = []
+        for start in range(0, len(ids), _LETTERS_AT_ONCE):
+            answers += await self._requeue(ids[start : start + _LETTERS_AT_ONCE], by=by)
+        await self._log(by, "dlq.requeue", {"ids": list(ids)}, _summary(answers))
+        return answers
+
+    async def _requeue(self, ids: Sequence[int], *, by: str) -> list[Requeued]:
         async with self._database.connection() as connection:
             rows = await dead_letters.get(connection, ids)
         results = {row["id"]: Requeued(id=row["id"], result="failed", reason="") for row in rows}
@@ -100,9 +113,7 @@ class Commands:
                 results[row["id"]] = Requeued(
                     id=row["id"], result=row["state"], reason=f"It was {row['state']} already."
                 )
-        answers = [results.get(i, Requeued(id=i, result="failed", reason="There is no such dead letter.")) for i in ids]
-        await self._log(by, "dlq.requeue", {"ids": list(ids)}, _summary(answers))
-        return answers
+        return [results.get(i, Requeued(id=i, result="failed", reason="There is no such dead letter.")) for i in ids]
 
     async def discard(self, ids: Sequence[int], *, by: str, reason: str) -> list[Requeued]:
         """Close dead letters for good. Raises ``BadRequest`` without a reason."""
@@ -187,10 +198,6 @@ class Commands:
         if not rows:
             raise Conflict(f"Run {run_id} holds nothing.", fix="List what is held with: keepstep held list")
         return rows
-
-    async def _log(self, user: str, action: str, payload: Mapping[str, object], result: str) -> None:
-        async with self._database.connection() as connection:
-            await admin.log(connection, user=user, action=action, payload=payload, result=result)
 
     def _check_integration(self, key: str) -> None:
         if key not in self._entities:

@@ -26,9 +26,11 @@ from keepstep.store.db import Database
 
 _CATCHING_UP_AT_ONCE = 3
 _BATCH = 500
-_SHARE = 80e-6
+_SHARE = 90e-6
 """Seconds between rounds for each browser. Telling one takes about 30 µs, so all take at most a third of a core."""
 _GOODBYE_PATIENCE = 1.0
+_PLACES = 64
+"""Chunks kept for browsers that are at the same place."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,11 +50,13 @@ class Feed:
         self.database = database
         self.ring = Ring(kept)
         self.catching_up = asyncio.Semaphore(_CATCHING_UP_AT_ONCE)
-        self.closing = False
+        self._closing = False
         self.begun = self.done = 0
         self._most = most
         self._pace = pace or Pace()
+        self._audiences: dict[Wanted, Audience] = {}
         self._browsers: set[Browser] = set()
+        self._newcomers: set[Browser] = set()
         self._tail = Tail()
         self._reading = store.Reading(database)
         self._reader = Loop("feed", self._round)
@@ -67,28 +71,35 @@ class Feed:
     @asynccontextmanager
     async def joined(self, wanted: Wanted, last_event_id: str | None = None) -> AsyncIterator["Browser"]:
         """A place for one browser. Raises ``Busy`` when there is none, or the process is on its way down."""
-        if self.closing:
+        if self._closing:
             raise Busy("This process is going down.", fix="Try again in a few seconds.")
         if len(self._browsers) >= self._most:
             raise Busy(
                 f"All {self._most} places of the live feed are taken.",
                 fix="Close pages that are not needed, or run another keepstep web.",
             )
-        browser = Browser(self, wanted, last_event_id)
+        audience = self._audiences.setdefault(wanted, Audience(self.ring, wanted))
+        browser = Browser(self, audience, last_event_id)
+        audience.browsers.add(browser)
         self._browsers.add(browser)
+        self._newcomers.add(browser)
         self._go_on()
         try:
             yield browser
         finally:
             browser.leave()
             self._browsers.discard(browser)
+            self._newcomers.discard(browser)
+            audience.browsers.discard(browser)
+            if not audience.browsers:
+                self._audiences.pop(wanted, None)
 
     async def aclose(self) -> None:
         """Say goodbye to every browser, so that a server can end without waiting for them."""
-        self.closing = True
+        self._closing = True
         self._reader.stop()
         for browser in self._browsers:
-            browser.wake()
+            browser.leave()
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(_GOODBYE_PATIENCE):
                 while self._browsers:  # noqa: ASYNC110 - those that read leave within a turn or two
@@ -131,8 +142,9 @@ class Feed:
                 self._publish([Line.of(row, position) for row, position in read], self._tail.position)
                 news, more = news or bool(read), len(read) == AT_ONCE
         self.done = self.begun
-        for browser in self._browsers:
-            browser.round_done(self.done)
+        for browser in [one for one in self._newcomers if one.awaits <= self.done]:
+            self._newcomers.discard(browser)
+            browser.wake()
         if not news:
             return self._pace.poll
         await asyncio.sleep(max(self._pace.tick, _SHARE * len(self._browsers)))
@@ -141,15 +153,8 @@ class Feed:
     def _publish(self, lines: list[Line], position: Position) -> None:
         before = self.ring.end
         self.ring.add(lines, position)
-        takes: dict[Wanted, bool] = {}
-        for browser in self._browsers if lines else ():
-            wanted = browser.wanted
-            if wanted not in takes:
-                takes[wanted] = any(wanted.takes(line) for line in lines)
-            if takes[wanted]:
-                browser.wake()
-            else:
-                browser.skip(before, self.ring.end)
+        for audience in list(self._audiences.values()) if lines else ():
+            audience.tell(lines, before)
 
     async def _rest(self) -> None:
         listener, self._listener, self._tail = self._listener, None, Tail()
@@ -157,11 +162,43 @@ class Feed:
         await self._reading.aclose()
 
 
-class Browser:
-    """One browser's place in the feed."""
+class Audience:
+    """Browsers that want the same: what is put together for one of them is there for all."""
 
-    def __init__(self, feed: Feed, wanted: Wanted, last_event_id: str | None) -> None:
+    def __init__(self, ring: Ring, wanted: Wanted) -> None:
         self.wanted = wanted
+        self.browsers: set[Browser] = set()
+        self._ring = ring
+        self._chunks: dict[int, tuple[bytes, int, Position]] = {}
+
+    def tell(self, lines: list[Line], before: int) -> None:
+        """There are new lines, from this number on."""
+        self._chunks.clear()
+        if any(self.wanted.takes(line) for line in lines):
+            for browser in self.browsers:
+                browser.wake()
+        else:
+            for browser in self.browsers:
+                browser.skip(before, self._ring.end)
+
+    def chunk(self, cursor: int) -> tuple[bytes, int, Position]:
+        """Their lines from a number on, as bytes, and the number and the position to go on from."""
+        found = self._chunks.get(cursor)
+        if found is None:
+            chunk, end = self._ring.chunk(cursor, self.wanted)
+            found = chunk, end, self._ring.before(end)
+            if len(self._chunks) < _PLACES:
+                self._chunks[cursor] = found
+        return found
+
+
+class Browser:
+    """One browser's place in the feed. ``awaits``: the first round that knows all that the browser may know."""
+
+    def __init__(self, feed: Feed, audience: Audience, last_event_id: str | None) -> None:
+        self.awaits = feed.begun + 1
+        self._audience = audience
+        self._wanted = audience.wanted
         self._feed = feed
         self._note = ""
         self._seen = None if last_event_id is None else Position.parse(last_event_id.strip())
@@ -171,7 +208,6 @@ class Browser:
         self._woken = asyncio.Event()
         self._beating = False
         self._gone = False
-        self._awaits = feed.begun + 1
 
     def wake(self) -> None:
         """There is something to do."""
@@ -187,11 +223,6 @@ class Browser:
         self._gone = True
         self._woken.set()
 
-    def round_done(self, number: int) -> None:
-        """A reading has ended; one that began after the browser came knows all that the browser knows."""
-        if self._cursor is None and number >= self._awaits:
-            self._woken.set()
-
     def skip(self, start: int, end: int) -> None:
         """The lines between two numbers are none for this browser."""
         if self._cursor == start:
@@ -199,28 +230,27 @@ class Browser:
 
     async def chunks(self) -> AsyncGenerator[bytes, None]:
         """What goes over the wire, until the browser leaves or the feed ends."""
+        ring, audience = self._feed.ring, self._audience
         yield b"retry: %d\n\n" % random.randint(1000, 3000)  # noqa: S311 - so that not all come back at once
-        while not self._over and self._feed.done < self._awaits:
-            if chunk := self._sign_of_life():
-                yield chunk
+        while not self._gone and self._feed.done < self.awaits:
+            if self._beating:
+                yield self._sign_of_life()
             await self._wait()
-        if not self._over:
+        if not self._gone:
             yield self._begin()
-        while not self._over:
-            if self._cursor is None or self._cursor < self._feed.ring.first:
+        while not self._gone:
+            if self._cursor is None or self._cursor < ring.first:
                 async for chunk in self._catch_up():
                     yield chunk
                 continue
-            chunk, self._cursor = self._feed.ring.chunk(self._cursor, self.wanted)
-            self._seen = self._feed.ring.before(self._cursor)
-            if chunk := chunk + self._sign_of_life():
+            chunk, self._cursor, self._seen = audience.chunk(self._cursor)
+            if self._beating:
+                chunk += self._sign_of_life()
+            if chunk:
                 yield chunk
-            if self._cursor == self._feed.ring.end:
-                await self._wait()
-
-    @property
-    def _over(self) -> bool:
-        return self._gone or self._feed.closing
+            if self._cursor == ring.end:
+                await self._woken.wait()
+                self._woken.clear()
 
     async def _wait(self) -> None:
         await self._woken.wait()
@@ -237,8 +267,6 @@ class Browser:
         return note.encode() + block(self._seen)
 
     def _sign_of_life(self) -> bytes:
-        if not self._beating:
-            return b""
         self._beating = False
         where = b"" if self._cursor is None else block(self._feed.ring.before(self._cursor), b"")
         return b": still here\n" + where + b"\n"
@@ -249,7 +277,7 @@ class Browser:
         seen = self._seen if self._seen is not None else Position()
         target, end = ring.position, ring.end
         if ring.holds_all_after(seen):
-            if chunk := _told(ring.missed(seen, self.wanted), seen, target):
+            if chunk := _told(ring.missed(seen, self._wanted), seen, target):
                 yield chunk
         else:
             async for lines in self._missed(seen, target):
@@ -259,12 +287,12 @@ class Browser:
 
     async def _missed(self, seen: Position, target: Position) -> AsyncIterator[list[Line]]:
         after, more = 0, True
-        while more and not self._over:
+        while more and not self._gone:
             try:
                 async with self._feed.catching_up, self._feed.database.connection() as connection:
                     rows = await store.missed(
                         connection, seen_high=seen.high, seen_gaps=seen.gaps, high=target.high, gaps=target.gaps,
-                        after=after, run=self.wanted.run_id, entity=self.wanted.entity, levels=self.wanted.levels,
+                        after=after, run=self._wanted.run_id, entity=self._wanted.entity, levels=self._wanted.levels,
                         limit=_BATCH,
                     )  # fmt: skip
             except StoreError:  # the reader says so in the log

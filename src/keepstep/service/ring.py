@@ -10,8 +10,6 @@ from keepstep.service.shapes import Absent, Level, Shape
 
 LEVELS = ("debug", "info", "warning", "error")
 _MOST_IN_A_CHUNK = 500
-_SAME_FOR_MANY = 64
-"""Chunks kept for others who are at the same place."""
 
 
 class LogLine(Shape):
@@ -92,7 +90,6 @@ class Ring:
     def __init__(self, most: int) -> None:
         self._most = most
         self._lines: list[Line] = []
-        self._chunks: dict[tuple[int, Wanted], tuple[bytes, int]] = {}
         self.first = 0
         self.start = Position()
         self.position = Position()
@@ -105,13 +102,11 @@ class Ring:
     def begin(self, position: Position) -> None:
         """Nothing is kept of what was before."""
         self.first, self._lines, self.start, self.position = self.end, [], position, position
-        self._chunks.clear()
 
     def add(self, lines: Sequence[Line], position: Position) -> None:
         """The next lines, and the position after them: gaps that were forgotten may be missing in it."""
         self._lines += lines
         self.position = position
-        self._chunks.clear()
         if len(self._lines) >= 2 * self._most:  # not each time: moving the rest costs as much as it is long
             gone = len(self._lines) - self._most
             self.start = self._lines[gone - 1].position
@@ -119,14 +114,9 @@ class Ring:
             del self._lines[:gone]
 
     def chunk(self, cursor: int, wanted: Wanted) -> tuple[bytes, int]:
-        """The lines wanted from a number on, as bytes, and the number to go on from. Many ask for the same."""
-        found = self._chunks.get((cursor, wanted))
-        if found is None:
-            lines = self._lines[cursor - self.first : cursor - self.first + _MOST_IN_A_CHUNK]
-            found = b"".join(line.block for line in lines if wanted.takes(line)), cursor + len(lines)
-            if len(self._chunks) < _SAME_FOR_MANY:
-                self._chunks[cursor, wanted] = found
-        return found
+        """The lines wanted from a number on, as bytes, and the number to go on from."""
+        lines = self._lines[cursor - self.first : cursor - self.first + _MOST_IN_A_CHUNK]
+        return b"".join(line.block for line in lines if wanted.takes(line)), cursor + len(lines)
 
     def before(self, cursor: int) -> Position:
         """The position of somebody who has had all lines before a number."""

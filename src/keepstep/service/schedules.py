@@ -105,6 +105,8 @@ class Schedules:
     async def all(self) -> list[ScheduleView]:
         """Every schedule, up to 1000."""
         async with self._database.connection() as connection:
+            for key in self._given:
+                await self._shared(connection, key)
             return [self._view(kept) for kept in await schedules.select(connection)]
 
     async def get(self, key: str) -> ScheduleView:
@@ -124,14 +126,14 @@ class Schedules:
         """
         wanted = {name: self._checked(key, name, value) for name, value in changes.items()}
         async with self._database.connection() as connection, connection.transaction():
-            before = (await self._shared(connection, key, locked=True)).schedule
-            values = _values_of(before)
+            kept = await self._shared(connection, key, locked=True)
+            values = _values_of(kept.schedule)
             changed = {name: value for name, value in wanted.items() if values[name] != value}
-            self._refuse_locked(key, changed)
+            self._refuse_locked(kept, wanted, changed)
             for name, value in changed.items():
                 await preferences.put(connection, VARIABLES[name], _text(value), by=by)
             if changed:
-                await schedules.change(connection, before.id, _plan(values | changed), by=by)
+                await schedules.change(connection, kept.schedule.id, _plan(values | changed), by=by)
             payload = {"integration": key, **{CAMEL[name]: value for name, value in wanted.items()}}
             await self._audit.record(by, "schedule.set", payload, _difference(values, changed), within=connection)
             return self._view(await self._shared(connection, key))
@@ -148,6 +150,11 @@ class Schedules:
         """An idle schedule is due: its integration has got credentials."""
         async with self._database.connection() as connection, connection.transaction():
             await schedules.awaken(connection, (await self._shared(connection, key)).schedule.id)
+
+    async def rest(self, key: str) -> None:
+        """Let a schedule be idle: its integration has lost its credentials."""
+        async with self._database.connection() as connection, connection.transaction():
+            await schedules.idle(connection, (await self._shared(connection, key)).schedule.id)
 
     async def settle(self) -> list[str]:
         """Put into effect what the settings say, and give the line about each schedule that a start logs.
@@ -167,6 +174,7 @@ class Schedules:
         chosen = self._chosen(key, await preferences.everything(connection))
         values = {**given.values, **{name: value for name, value in chosen.items() if name not in given.locked}}
         await schedules.change(connection, schedule.id, _plan(values), by=_ENVIRONMENT)
+        await schedules.mark(connection, schedule.id, list(given.locked))
         missing = "" if await schedules.has_credentials(connection, key) else given.missing
         if missing:
             await schedules.idle(connection, schedule.id)
@@ -197,8 +205,12 @@ class Schedules:
                 continue
         return chosen
 
-    def _refuse_locked(self, key: str, changed: Mapping[str, object]) -> None:
-        if locked := [name for name in changed if name in self._given[key].locked]:
+    def _refuse_locked(self, kept: Kept, wanted: Values, changed: Values) -> None:
+        """What the environment sets stays: this process's, and that of the processes that start runs."""
+        given = self._given[kept.schedule.integration]
+        locked = [name for name in given.locked if name in wanted and wanted[name] != given.values[name]]
+        locked += [name for name in kept.env_locked if name in changed and name not in given.locked]
+        if locked := [name for name in VARIABLES if name in locked]:
             variables = ", ".join(VARIABLES[name] for name in locked)
             raise Conflict(
                 f"{' and '.join(CAMEL[name] for name in locked)} cannot be changed here.",
@@ -231,12 +243,13 @@ class Schedules:
         schedule = kept.schedule
         is_shared = schedule.owner is None and not schedule.name
         given = self._given.get(schedule.integration) if is_shared else None
+        locked = {*kept.env_locked, *(given.locked if given else ())}
         return ScheduleView(
             id=schedule.id, integration=schedule.integration, owner=schedule.owner, name=schedule.name,
             enabled=schedule.enabled, idle=schedule.enabled and schedule.due_at is None,
             interval_minutes=ceil(_minutes(schedule.interval_seconds)), full_at_hour_utc=schedule.full_at_hour_utc,
             entities=list(schedule.entities),
-            env_locked=[CAMEL[name] for name in VARIABLES if given is not None and name in given.locked],
+            env_locked=[CAMEL[name] for name in VARIABLES if name in locked],
             next_run=schedule.due_at,
             upcoming=[UpcomingRun(at=slot.at, mode=slot.mode) for slot in islice(upcoming(schedule), _FORESEEN)],
             updated_at=kept.updated_at, updated_by=kept.updated_by,

@@ -18,6 +18,7 @@ from cryptography.fernet import Fernet, InvalidToken, MultiFernet
 
 from keepstep.model.errors import BadRequest, Conflict, NotFound, StoreError
 from keepstep.service.audit import Audit
+from keepstep.service.schedules import Schedules
 from keepstep.service.shapes import Shape
 from keepstep.store import connections as store
 from keepstep.store import sealed
@@ -83,7 +84,7 @@ class Credentials:
     """Stored credentials of integrations.
 
     ``names``: what each integration takes. ``locked``: for an integration whose credentials the environment gives, the
-    variable that does.
+    variable that does. ``schedules`` begin when an integration gets credentials, and rest when it loses them.
     """
 
     database: Database
@@ -91,6 +92,7 @@ class Credentials:
     audit: Audit
     names: Mapping[str, Sequence[str]]
     locked: Mapping[str, str]
+    schedules: Schedules
 
     async def all(self) -> tuple[dict[str, dict[str, str]], list[StoreError]]:
         """The shared connections' credentials by integration, and what could not be decrypted."""
@@ -122,6 +124,7 @@ class Credentials:
             row = await store.put_credentials(connection, integration, secret)
             payload = {"integration": integration, "credentials": dict(taken)}
             await self.audit.record(by, "credentials.set", payload, "done", within=connection)
+        await self.schedules.awaken(integration)
         return CredentialsSet(integration=integration, names=sorted(taken), set_at=row["credentials_set_at"])
 
     async def remove(self, integration: str, *, by: str) -> None:
@@ -131,6 +134,7 @@ class Credentials:
             if not await store.remove_credentials(connection, integration):
                 raise NotFound(f"No credentials of {integration} are stored.", fix="There is nothing to remove.")
             await self.audit.record(by, "credentials.remove", {"integration": integration}, "done", within=connection)
+        await self.schedules.rest(integration)
 
     async def rotate(self) -> int:
         """Put everything that other keys encrypt, secret settings too, under the first key; gives how many.

@@ -6,28 +6,22 @@ from keepstep.store.db import Connection
 from keepstep.store.queries import queries
 
 _SQL = queries("connections")
-CHANNEL = "keepstep_credentials"
-"""Notified with the integration's key when credentials of it have changed."""
 
 
 async def put_credentials(
     connection: Connection, integration: str, credentials: bytes, *, owner: str | None = None
 ) -> dict[str, Any]:
-    """Store credentials and tell every process; gives ``credentials_set_at``. In a transaction of the caller's."""
+    """Store credentials; gives ``credentials_set_at``. In a transaction of the caller's."""
     parameters = {"integration": integration, "owner": owner, "credentials": credentials}
     row = await (await connection.execute(_SQL["put_credentials"], parameters)).fetchone()
     assert row is not None  # noqa: S101 - an upsert returns a row
-    await connection.execute(_SQL["notify_credentials"], {"integration": integration})
     return row
 
 
 async def remove_credentials(connection: Connection, integration: str, *, owner: str | None = None) -> bool:
-    """Forget credentials and tell every process; False when there were none. In a transaction of the caller's."""
+    """Forget credentials; False when there were none. In a transaction of the caller's."""
     parameters = {"integration": integration, "owner": owner}
-    found = await (await connection.execute(_SQL["remove_credentials"], parameters)).fetchone()
-    if found is not None:
-        await connection.execute(_SQL["notify_credentials"], {"integration": integration})
-    return found is not None
+    return await (await connection.execute(_SQL["remove_credentials"], parameters)).fetchone() is not None
 
 
 async def with_credentials(connection: Connection) -> list[dict[str, Any]]:

@@ -13,6 +13,3 @@ RETURNING id
 -- name: with_credentials
 SELECT id, integration, owner_id, credentials, credentials_set_at FROM keepstep.connections
 WHERE credentials IS NOT NULL ORDER BY id
-
--- name: notify_credentials
-SELECT pg_notify('keepstep_credentials', %(integration)s::text)

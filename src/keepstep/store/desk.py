@@ -10,7 +10,7 @@ from keepstep.reliability.politeness import Ask, Cause, Decision, Rules, Wait
 from keepstep.reliability.shared_pacer import Reply, SharedPacer
 from keepstep.reliability.standing import rate_standing
 from keepstep.store import limits
-from keepstep.store.db import Connection, Database, explain, lost
+from keepstep.store.db import Connection, Database, DatabaseAway, explain, lost
 from keepstep.store.limits import Sample
 
 PATIENCE = 60.0
@@ -54,7 +54,7 @@ class LimitsDesk:
                 return reply
             except (StoreError, psycopg.Error) as error:
                 await self.close()
-                passing = isinstance(error, StoreError) or lost(error)
+                passing = isinstance(error, DatabaseAway) or lost(error)
                 if not passing or asked + pause > give_up:
                     raise error if isinstance(error, StoreError) else explain(error) from error
             await asyncio.sleep(pause)

@@ -9,9 +9,7 @@ from keepstep.store.queries import queries
 _HISTORY = queries("history")
 
 
-async def events_before(
-    connection: Connection, run_id: int, *, before: int | None, limit: int
-) -> list[dict[str, Any]]:
+async def events_before(connection: Connection, run_id: int, *, before: int | None, limit: int) -> list[dict[str, Any]]:
     """The newest events of a run, in order. ``before``: only those with a smaller id."""
     cursor = await connection.execute(_HISTORY["events_before"], {"run": run_id, "before": before, "limit": limit})
     return (await cursor.fetchall())[::-1]

@@ -20,6 +20,13 @@ DELETE FROM keepstep.rate_samples WHERE id IN (
     ORDER BY ts LIMIT %(limit)s FOR UPDATE SKIP LOCKED
 )
 
+-- name: prune_request_minutes
+DELETE FROM keepstep.request_minutes WHERE (connection_id, minute) IN (
+    SELECT connection_id, minute FROM keepstep.request_minutes
+    WHERE minute < now() - make_interval(secs => %(older)s::float8)
+    ORDER BY minute LIMIT %(limit)s FOR UPDATE SKIP LOCKED
+)
+
 -- name: prune_sessions
 DELETE FROM keepstep.sessions WHERE token_hash IN (
     SELECT token_hash FROM keepstep.sessions WHERE expires_at < now() - make_interval(secs => %(older)s::float8)

@@ -2,7 +2,10 @@
 -- A run and its queue row, or nothing where the connection has a live run: of any number of callers one gets through.
 WITH queued AS (
     INSERT INTO keepstep.runs (connection_id, mode, dry_run, since, trigger, actor, entities, state, in_queue)
-    VALUES (%(connection)s, %(mode)s, %(dry_run)s, %(since)s, %(trigger)s, %(actor)s, %(entities)s::text[], 'queued', true)
+    SELECT %(connection)s, %(mode)s, %(dry_run)s, %(since)s::timestamptz, %(trigger)s, %(actor)s, %(entities)s::text[], 'queued', true
+    WHERE NOT EXISTS (  -- spares the ids of those that come too late
+        SELECT FROM keepstep.runs WHERE connection_id = %(connection)s AND state IN ('queued', 'running', 'waiting')
+    )
     ON CONFLICT (connection_id) WHERE state IN ('queued', 'running', 'waiting') DO NOTHING
     RETURNING id
 )

@@ -101,6 +101,10 @@ class Destination:
     async def create(self, connection: Connection) -> None:
         """Make the schema and the table, or add the columns that it lacks. Never takes anything away."""
         missing = await self.missing_columns(connection)
+        if missing is None or missing:  # one at a time: IF NOT EXISTS fails where two of them meet
+            schema = self.table_name.partition(".")[0]
+            await connection.execute("SELECT pg_advisory_xact_lock(hashtextextended(%s, 0))", [schema])
+            missing = await self.missing_columns(connection)
         if missing is None:
             await connection.execute(sql.SQL("CREATE SCHEMA IF NOT EXISTS {}").format(self._schema))
             await connection.execute(

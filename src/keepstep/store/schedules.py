@@ -45,11 +45,12 @@ async def wake_waiting(connection: Connection, *, batch: int = BATCH) -> Dispatc
 
 @dataclass(frozen=True, slots=True)
 class Kept:
-    """A schedule, and who changed it last."""
+    """A schedule, who changed it last, and what of it the environment sets."""
 
     schedule: Schedule
     updated_at: datetime
     updated_by: str
+    env_locked: Sequence[str]
 
 
 async def select(connection: Connection, *, integration: str | None = None, limit: int = MOST_LISTED) -> list[Kept]:
@@ -74,7 +75,7 @@ class Plan:
 
 
 async def add(connection: Connection, integration: str, plan: Plan, *, by: str) -> None:
-    """The shared schedule of an integration, not enabled, unless it is there already."""
+    """The shared schedule of an integration, unless it is there already."""
     owner = await runs.connection_id(connection, integration)
     await connection.execute(_SCHEDULES["add"], {"connection": owner, **_values(plan), "by": by})
 
@@ -83,6 +84,11 @@ async def change(connection: Connection, schedule_id: int, plan: Plan, *, by: st
     """Make it so; whether that changed anything. The database moves its times."""
     values = {"schedule": schedule_id, **_values(plan), "by": by}
     return (await connection.execute(_SCHEDULES["change"], values)).rowcount > 0
+
+
+async def mark(connection: Connection, schedule_id: int, names: Sequence[str]) -> None:
+    """Write down what of it the environment sets."""
+    await connection.execute(_SCHEDULES["mark"], {"schedule": schedule_id, "names": sorted(names)})
 
 
 async def idle(connection: Connection, schedule_id: int) -> None:
@@ -114,7 +120,7 @@ def _values(plan: Plan) -> dict[str, Any]:
 def _kept(row: dict[str, Any]) -> Kept:
     values = {name: row[name] for name in (field.name for field in fields(Schedule))}
     values |= {name: _utc(row[name]) for name in _INSTANTS} | {"entities": tuple(row["entities"])}
-    return Kept(Schedule(**values), row["updated_at"], row["updated_by"])
+    return Kept(Schedule(**values), row["updated_at"], row["updated_by"], row["env_locked"])
 
 
 def _utc(instant: datetime | None) -> datetime | None:

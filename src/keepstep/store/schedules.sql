@@ -9,7 +9,8 @@ FROM keepstep.wake_waiting(%(batch)s)
 
 -- name: select
 SELECT s.id, s.connection_id, c.integration, c.owner_id AS owner, s.name, s.enabled, s.interval_seconds, s.full_at_hour_utc,
-       s.entities, s.anchor_at, t.due_at, t.delta_at, t.full_at, s.updated_at, s.updated_by
+       s.entities, s.anchor_at, t.due_at, t.delta_at, t.full_at, s.updated_at, s.updated_by,
+       s.env_locked
 FROM keepstep.schedules s
 JOIN keepstep.connections c ON c.id = s.connection_id
 LEFT JOIN keepstep.schedule_times t ON t.schedule_id = s.id
@@ -25,7 +26,7 @@ FOR UPDATE OF s
 
 -- name: add
 INSERT INTO keepstep.schedules (connection_id, enabled, interval_seconds, full_at_hour_utc, entities, updated_by)
-VALUES (%(connection)s, false, %(interval_seconds)s, %(full_at_hour_utc)s, %(entities)s::text[], %(by)s)
+VALUES (%(connection)s, %(enabled)s, %(interval_seconds)s, %(full_at_hour_utc)s, %(entities)s::text[], %(by)s)
 ON CONFLICT (connection_id, name) DO NOTHING
 
 -- name: change
@@ -36,6 +37,10 @@ SET enabled = %(enabled)s, interval_seconds = %(interval_seconds)s, full_at_hour
 WHERE id = %(schedule)s
   AND (enabled, interval_seconds, full_at_hour_utc, entities)
       IS DISTINCT FROM (%(enabled)s, %(interval_seconds)s::integer, %(full_at_hour_utc)s::smallint, %(entities)s::text[])
+
+-- name: mark
+UPDATE keepstep.schedules SET env_locked = %(names)s::text[]
+WHERE id = %(schedule)s AND env_locked IS DISTINCT FROM %(names)s::text[]
 
 -- name: idle
 -- Enabled, but without credentials: nothing is dispatched.

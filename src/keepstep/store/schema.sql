@@ -28,6 +28,8 @@ CREATE FUNCTION keepstep.dispatch_due(batch integer DEFAULT 500, moment timestam
 DECLARE
     claimed bigint[];
 BEGIN
+    -- A crash of the server may undo the last moments of it as a whole: then they are due still.
+    PERFORM set_config('synchronous_commit', 'off', true);
     PERFORM keepstep.tick(moment);
     SELECT coalesce(array_agg(c.schedule_id), '{}') INTO claimed FROM (
         SELECT t.schedule_id FROM keepstep.schedule_times t WHERE t.due_at <= moment
@@ -182,7 +184,7 @@ BEGIN
 END
 $$;
 
-CREATE FUNCTION keepstep.set_back(gone_back interval, moment timestamp with time zone) RETURNS void
+CREATE FUNCTION keepstep.set_back(seconds numeric, moment timestamp with time zone) RETURNS void
     LANGUAGE sql
     AS $$
     UPDATE keepstep.schedule_times t
@@ -198,7 +200,7 @@ CREATE FUNCTION keepstep.set_back(gone_back interval, moment timestamp with time
         FOR UPDATE OF o SKIP LOCKED
     ) n
     WHERE t.schedule_id = n.schedule_id;
-    UPDATE keepstep.runs SET due_at = due_at - gone_back WHERE state = 'waiting' AND due_at > moment
+    UPDATE keepstep.runs SET due_at = due_at - seconds * interval '1 second' WHERE state = 'waiting' AND due_at > moment
 $$;
 
 CREATE FUNCTION keepstep.tick(moment timestamp with time zone) RETURNS void
@@ -214,7 +216,7 @@ BEGIN
         IF FOUND THEN
             UPDATE keepstep.ticks SET at = moment WHERE name = 'dispatcher';
             IF last > moment THEN
-                PERFORM keepstep.set_back(last - moment, moment);
+                PERFORM keepstep.set_back(extract(epoch FROM last) - extract(epoch FROM moment), moment);
             END IF;
         END IF;
     END IF;
@@ -226,6 +228,7 @@ CREATE FUNCTION keepstep.wake_waiting(batch integer DEFAULT 500, moment timestam
     SET enable_seqscan TO 'off'
     AS $$
 BEGIN
+    PERFORM set_config('synchronous_commit', 'off', true);  -- as above
     WITH due AS (
         SELECT r.id FROM keepstep.runs r WHERE r.state = 'waiting' AND r.in_queue AND r.due_at <= moment
         ORDER BY r.due_at LIMIT batch FOR UPDATE SKIP LOCKED
@@ -608,12 +611,15 @@ CREATE TABLE keepstep.schedules (
     created_at timestamp with time zone DEFAULT now() NOT NULL,
     updated_at timestamp with time zone DEFAULT now() NOT NULL,
     updated_by text DEFAULT 'keepstep'::text NOT NULL,
+    env_locked text[] DEFAULT '{}'::text[] NOT NULL,
     CONSTRAINT schedules_entities_check CHECK ((cardinality(entities) > 0)),
     CONSTRAINT schedules_full_at_hour_utc_check CHECK (((full_at_hour_utc >= 0) AND (full_at_hour_utc <= 23))),
     CONSTRAINT schedules_interval_seconds_check CHECK (((interval_seconds >= 60) AND (interval_seconds <= 2592000)))
 );
 
 COMMENT ON COLUMN keepstep.schedules.anchor_at IS 'its grid: runs are due at anchor_at + n * interval_seconds';
+
+COMMENT ON COLUMN keepstep.schedules.env_locked IS 'what the environment of the processes that start runs sets';
 
 ALTER TABLE keepstep.schedules ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
     SEQUENCE NAME keepstep.schedules_id_seq

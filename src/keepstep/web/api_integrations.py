@@ -9,7 +9,7 @@ from keepstep.service.core import Service
 from keepstep.service.inspection import IntegrationView, SchemaDiff
 from keepstep.service.setup import Setup
 from keepstep.service.upstream import CheckAnswer, PingAnswer
-from keepstep.web.parameters import Word
+from keepstep.web.parameters import InPath, Word
 from keepstep.web.security import needs
 
 
@@ -25,23 +25,23 @@ def router(service: Service) -> APIRouter:
         "/{integration}/ping", summary="Whether upstream answers and takes the credentials",
         description="200 also when it does not: the reason is the answer.",
     )  # fmt: skip
-    async def ping(integration: str) -> PingAnswer:
+    async def ping(integration: InPath) -> PingAnswer:
         return await service.inspection.ping(integration)
 
     @routes.get("/{integration}/check", summary="What one endpoint of upstream answers")
     async def check(
-        integration: str,
-        endpoint: Annotated[Word, Query(description="An entity, or a path of upstream's API.")],
+        integration: InPath,
+        endpoint: Annotated[Word, Query(description="An entity, or a path of upstream's API.", examples=["owners"])],
         page_size: Annotated[int, Query(ge=1, le=1000)] = 1,
     ) -> CheckAnswer:
         return await service.inspection.check(integration, endpoint, page_size=page_size)
 
     @routes.get("/{integration}/config", summary="How it is set up, masked, and what is wrong with that")
-    async def config(integration: str) -> Setup:
+    async def config(integration: InPath) -> Setup:
         return await service.inspection.config(integration)
 
     @routes.get("/{integration}/schema-diff", summary="The names that upstream gives against the table's columns")
-    async def schema_diff(integration: str, entity: Annotated[Word, Query()]) -> SchemaDiff:
+    async def schema_diff(integration: InPath, entity: Annotated[Word, Query(examples=["owners"])]) -> SchemaDiff:
         return await service.inspection.schema_diff(integration, entity)
 
     return routes

@@ -49,7 +49,7 @@ def router(service: Service) -> APIRouter:
         wanted = None if state == "all" else state
         return await service.views.dead_letters(entity=entity, state=wanted, limit=limit, before=before)
 
-    @routes.get("/{letter_id}", summary="One dead letter with its payload", dependencies=_VIEWER)
+    @routes.get("/{letter_id:int}", summary="One dead letter with its payload", dependencies=_VIEWER)
     async def letter(letter_id: Id) -> DeadLetterDetail:
         return await service.views.dead_letter(letter_id)
 

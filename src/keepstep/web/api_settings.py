@@ -2,7 +2,7 @@
 
 from typing import Annotated, Any
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Path
 from pydantic import Field, StringConstraints
 
 from keepstep.model.errors import BadRequest, Conflict
@@ -18,6 +18,7 @@ from keepstep.web.parameters import Body, IntegrationKey, Word
 from keepstep.web.security import Admin, needs
 
 _VIEWER = [needs(Role.VIEWER)]
+Variable = Annotated[str, Path(description="Its name in the environment.", examples=["KEEPSTEP_DROP_GUARD_PERCENT"])]
 _TEST = Message(
     title="Keepstep: test message",
     text="This is a test. Alerts of Keepstep will arrive here. Nothing is wrong, and nothing needs to be done.",
@@ -38,7 +39,11 @@ class ScheduleChange(Body):
 class NewValue(Body):
     """A setting's value, as one would write it in the environment."""
 
-    value: Annotated[str, StringConstraints(min_length=1, max_length=4000, pattern=r"^[^\x00]*[^\s\x00][^\x00]*$")]
+    value: Annotated[
+        str,
+        StringConstraints(min_length=1, max_length=4000, pattern=r"^[^\x00]*[^\s\x00][^\x00]*$"),
+        Field(examples=["40"]),
+    ]
 
 
 class Alert(Shape):
@@ -85,14 +90,14 @@ def _settings(routes: APIRouter, service: Service) -> None:
         "/sync/settings/{variable}", summary="Change one setting, without a restart", tags=["settings"],
         responses=problems(409), description="409 for what the environment gives, or only it can give.",
     )  # fmt: skip
-    async def choose(variable: str, body: NewValue, who: Admin) -> SettingLine:
+    async def choose(variable: Variable, body: NewValue, who: Admin) -> SettingLine:
         return await service.preferences.choose(variable, body.value, by=who.name)
 
     @routes.delete(
         "/sync/settings/{variable}", summary="Go back to a setting's default", tags=["settings"],
         responses=problems(409),
     )  # fmt: skip
-    async def forget(variable: str, who: Admin) -> SettingLine:
+    async def forget(variable: Variable, who: Admin) -> SettingLine:
         return await service.preferences.choose(variable, None, by=who.name)
 
 

@@ -4,6 +4,7 @@ from datetime import timedelta
 from typing import Annotated, Literal
 
 from fastapi import APIRouter, Query
+from pydantic import Field
 
 from keepstep.model.schedule import Role
 from keepstep.service.core import Service
@@ -25,11 +26,11 @@ _VIEWER = [needs(Role.VIEWER)]
 class RunAsked(Body):
     """A run to start. Without ``entities`` those of the schedule are read. ``since`` replaces a delta's watermark."""
 
-    entities: Annotated[list[Word] | None, Absent] = None
+    entities: Annotated[list[Word] | None, Absent, Field(examples=[["owners", "leases"]])] = None
     mode: Literal["delta", "incremental", "backfill", "full"] = "delta"
-    since: Annotated[Word | None, Absent] = None
+    since: Annotated[Word | None, Absent, Field(examples=["2026-03-31"])] = None
     dry_run: bool = False
-    integration: Word = "doorloop"
+    integration: Annotated[Word, Field(examples=["doorloop"])] = "doorloop"
 
 
 class Started(Shape):

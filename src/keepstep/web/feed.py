@@ -96,7 +96,8 @@ class _FeedResponse(Response):
             watch = asyncio.create_task(_watch(receive, browser))
             try:
                 await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
-                await self._write(browser, send)
+                # In a task of its own: here every chunk would pass through all the layers around a route, twice.
+                await asyncio.create_task(self._write(browser, send))
                 await send({"type": "http.response.body", "body": b""})
             finally:
                 watch.cancel()

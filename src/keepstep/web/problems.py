@@ -7,7 +7,9 @@ from typing import Any
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import Response
+from fastapi.routing import iter_route_contexts
 from starlette.exceptions import HTTPException
+from starlette.routing import compile_path
 
 from keepstep.model.errors import KeepstepError, TooManyTries
 from keepstep.service.problems import ProblemDocument, problem
@@ -39,22 +41,34 @@ async def _ours(_request: Request, error: KeepstepError) -> Response:
 
 
 async def _http(request: Request, error: HTTPException) -> Response:
-    detail, fix = _words(error, request)
+    headers = dict(error.headers or {})
+    if error.status_code == 405:
+        headers = {"allow": ", ".join(_allowed(request))}
+    detail, fix = _words(error, request, headers)
     title = HTTPStatus(error.status_code).phrase
     code = title.lower().replace(" ", "-")
-    return answer(
-        ProblemDocument(title=title, status=error.status_code, detail=detail, fix=fix, code=code), error.headers
-    )
+    document = ProblemDocument(title=title, status=error.status_code, detail=detail, fix=fix, code=code)
+    return answer(document, headers)
 
 
-def _words(error: HTTPException, request: Request) -> tuple[str, str]:
+def _allowed(request: Request) -> list[str]:
+    """The methods of this address: the library names only those of one of its routes."""
+    path = request.scope["path"]
+    found: dict[str, set[str]] = {}
+    for route in iter_route_contexts(request.app.routes):
+        template = route.path or ""
+        if compile_path(template)[0].fullmatch(path):
+            found.setdefault(template, set()).update(route.methods or ())
+    return sorted(found.get(path) or set().union(*found.values()))
+
+
+def _words(error: HTTPException, request: Request, headers: Mapping[str, str]) -> tuple[str, str]:
     """What to say, and what to do."""
     match error.status_code:
         case 404:
             return "There is nothing at this address.", "The addresses are listed in /openapi.json."
         case 405:
-            allowed = (error.headers or {}).get("Allow") or (error.headers or {}).get("allow") or "another method"
-            return f"{request.method} is not possible here.", f"Use {allowed}."
+            return f"{request.method} is not possible here.", f"Use {' or '.join(headers['allow'].split(', '))}."
         case 400:
             return "The body of the request cannot be read.", "Send JSON in UTF-8."
         case _:

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import errno
 import logging
+import resource
 import socket
 from collections.abc import AsyncIterator, Iterator
 
@@ -11,6 +12,10 @@ import uvicorn
 from fastapi import FastAPI
 
 from keepstep.model.errors import BadRequest
+
+_FILES = 8192
+_MOST_SILENCE_MS = 60_000
+"""A browser that takes nothing of what was sent for so long is cut off: else its place in the live feed stays taken."""
 
 
 class Place:
@@ -64,11 +69,23 @@ class _Server(uvicorn.Server):
 def _listen(host: str, port: int) -> socket.socket:
     try:
         family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
-        return socket.create_server(address[:2], family=family, backlog=128)
+        listening = socket.create_server(address[:2], family=family, backlog=1024)
     except socket.gaierror:
         raise BadRequest(f"This machine does not know the host {host}.", fix="Correct KEEPSTEP_HOST.") from None
     except OSError as error:
         raise _refusal(error, host, port) from None
+    if hasattr(socket, "TCP_USER_TIMEOUT"):  # Linux; what is accepted inherits it
+        listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, _MOST_SILENCE_MS)
+    _allow_many_connections()
+    return listening
+
+
+def _allow_many_connections() -> None:
+    """The usual soft limit of 1,024 open files is less than a live feed's browsers need."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = _FILES if hard == resource.RLIM_INFINITY else min(_FILES, hard)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 def _refusal(error: OSError, host: str, port: int) -> BadRequest:

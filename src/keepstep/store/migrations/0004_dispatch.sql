@@ -12,6 +12,10 @@ CREATE INDEX runs_nightly ON keepstep.runs (schedule_id, created_at) WHERE trigg
 -- Dead entries pile up at the left end of schedule_times_due, where every dispatch looks first.
 ALTER TABLE keepstep.schedule_times SET (autovacuum_vacuum_scale_factor = 0.02, autovacuum_vacuum_cost_delay = 0);
 
+-- A command beside a running Keepstep need not have its environment.
+ALTER TABLE keepstep.schedules ADD COLUMN env_locked text[] NOT NULL DEFAULT '{}';
+COMMENT ON COLUMN keepstep.schedules.env_locked IS 'what the environment of the processes that start runs sets';
+
 -- Spreads schedules over up to a minute: a golden-ratio step for each id, so that neighbours lie far apart.
 CREATE FUNCTION keepstep.jitter(schedule_id bigint, interval_seconds integer) RETURNS interval
 LANGUAGE sql STABLE PARALLEL SAFE AS $$
@@ -121,8 +125,8 @@ CREATE TRIGGER schedule_is_edited BEFORE INSERT OR UPDATE OF enabled, interval_s
 CREATE TRIGGER schedule_was_edited AFTER INSERT OR UPDATE OF enabled, interval_seconds, full_at_hour_utc, entities
     ON keepstep.schedules FOR EACH ROW EXECUTE FUNCTION keepstep.schedule_was_edited();
 
--- The clock has gone back by so much: times that no schedule could have now return to their grid, waits keep their length.
-CREATE FUNCTION keepstep.set_back(gone_back interval, moment timestamptz) RETURNS void
+-- The clock has gone back by so many seconds: times that no schedule could have now return to their grid, waits keep their length.
+CREATE FUNCTION keepstep.set_back(seconds numeric, moment timestamptz) RETURNS void
 LANGUAGE sql AS $$
     UPDATE keepstep.schedule_times t
     SET delta_at = n.delta_at, full_at = n.full_at, due_at = least(n.delta_at, n.full_at)
@@ -137,7 +141,7 @@ LANGUAGE sql AS $$
         FOR UPDATE OF o SKIP LOCKED
     ) n
     WHERE t.schedule_id = n.schedule_id;
-    UPDATE keepstep.runs SET due_at = due_at - gone_back WHERE state = 'waiting' AND due_at > moment
+    UPDATE keepstep.runs SET due_at = due_at - seconds * interval '1 second' WHERE state = 'waiting' AND due_at > moment
 $$;
 
 -- The dead-man's switch, and the watch over the clock. Nobody waits for anybody here: who finds the row locked goes on.
@@ -153,7 +157,7 @@ BEGIN
         IF FOUND THEN
             UPDATE keepstep.ticks SET at = moment WHERE name = 'dispatcher';
             IF last > moment THEN
-                PERFORM keepstep.set_back(last - moment, moment);
+                PERFORM keepstep.set_back(extract(epoch FROM last) - extract(epoch FROM moment), moment);
             END IF;
         END IF;
     END IF;
@@ -171,6 +175,8 @@ LANGUAGE plpgsql SET enable_seqscan = off AS $$
 DECLARE
     claimed bigint[];
 BEGIN
+    -- A crash of the server may undo the last moments of it as a whole: then they are due still.
+    PERFORM set_config('synchronous_commit', 'off', true);
     PERFORM keepstep.tick(moment);
     SELECT coalesce(array_agg(c.schedule_id), '{}') INTO claimed FROM (
         SELECT t.schedule_id FROM keepstep.schedule_times t WHERE t.due_at <= moment
@@ -226,6 +232,7 @@ CREATE FUNCTION keepstep.wake_waiting(
     OUT woken bigint[], OUT more boolean, OUT next_due timestamptz)
 LANGUAGE plpgsql SET enable_seqscan = off AS $$
 BEGIN
+    PERFORM set_config('synchronous_commit', 'off', true);  -- as above
     WITH due AS (
         SELECT r.id FROM keepstep.runs r WHERE r.state = 'waiting' AND r.in_queue AND r.due_at <= moment
         ORDER BY r.due_at LIMIT batch FOR UPDATE SKIP LOCKED
