@@ -1,7 +1,7 @@
 # Needs make and Python 3.11 or newer; everything else goes into .venv. `make` alone shows this menu.
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check bench schema lock clean
+.PHONY: help demo test check bench soak schema lock clean
 
 help: ## show this menu
 	@echo 'Keepstep keeps PostgreSQL tables in step with the SaaS systems a company lives on.'
@@ -25,6 +25,9 @@ check: .venv/.dev ## everything that CI checks besides the tests
 
 bench: .venv-bench/.bench ## measure against dlt and raw COPY, on this machine
 	@.venv-bench/bin/python -m bench $(ARGS)
+
+soak: .venv/.dev ## let processes be killed for some minutes, and see that nothing is lost
+	@.venv/bin/python -m tools.soak $(ARGS)
 
 schema: .venv/.dev ## write the schema snapshot anew, after a new migration
 	@.venv/bin/python tools/schema_snapshot.py

@@ -249,8 +249,7 @@ class Browser:
             if chunk:
                 yield chunk
             if self._cursor == ring.end:
-                await self._woken.wait()
-                self._woken.clear()
+                await self._wait()
 
     async def _wait(self) -> None:
         await self._woken.wait()
