@@ -21,7 +21,7 @@ from keepstep.integrations.http import (
     without_credentials,
 )
 from keepstep.model.errors import Answer, NotData, Permanent, Transient, UpstreamError
-from keepstep.reliability.pacing import Pacer
+from keepstep.reliability.pacing import Outcome, Pacer, Turn, Verdict
 from tests.support.clock import HurriedClock
 
 SECRET = "dl-secret-0123456789-abcdefghij"
@@ -328,3 +328,55 @@ def test_loopback_is_recognised(host: str, loopback: bool) -> None:
 def test_credentials_are_taken_out_of_an_address() -> None:
     assert without_credentials("https://user:pass@example.test:8443/api") == "https://example.test:8443/api"
     assert without_credentials("https://example.test/api") == "https://example.test/api"
+
+
+class NotingPacer(Pacer):
+    """Keeps what was told at the end of each turn."""
+
+    def __init__(self) -> None:
+        super().__init__(max_concurrency=2, per_second=None, clock=HurriedClock())
+        self.told: list[Outcome | None] = []
+
+    @asynccontextmanager
+    async def turn(self, *, patience: float = 30.0) -> AsyncIterator[Turn]:
+        async with super().turn(patience=patience) as turn:
+            try:
+                yield turn
+            finally:
+                self.told.append(turn.outcome)
+
+
+async def test_a_kept_open_connection_that_upstream_has_closed_takes_a_second_turn() -> None:
+    async def speak(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}")
+        await reader.readuntil(b"\r\n\r\n")  # the next request arrives on the same connection, and finds it closing
+        writer.close()
+
+    server = await asyncio.start_server(speak, "127.0.0.1", 0)
+    pacer = NotingPacer()
+    url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+    async with server, client(url, pacer=pacer) as http:
+        assert (await http.get_page("/x", {})).requests == 1
+        assert (await http.get_page("/x", {})).requests == 2
+        assert http.requests == 3
+
+    assert [outcome and outcome.verdict for outcome in pacer.told] == [Verdict.GOOD, None, Verdict.GOOD]
+
+
+async def test_what_a_request_came_to_is_told_to_its_turn() -> None:
+    answers = [503, 200]
+
+    async def handler(_request: web.Request) -> web.Response:
+        headers = {"X-RateLimit-Limit": "50", "X-RateLimit-Remaining": "7", "X-RateLimit-Reset": "30"}
+        return web.Response(status=answers.pop(0), headers=headers)
+
+    pacer = NotingPacer()
+    async with served(handler) as url, client(url, pacer=pacer) as http:
+        await http.get_page("/x", {})
+
+    assert [(o.verdict, o.code) for o in pacer.told if o] == [(Verdict.FAILED, 503), (Verdict.GOOD, 200)]
+    heard = pacer.told[1].heard if pacer.told[1] else None
+    assert heard is not None
+    assert (heard.limit, heard.remaining) == (50, 7)
+    assert heard.reset_in == pytest.approx(30, abs=2)

@@ -45,7 +45,7 @@ async def pacers(dsn: str, count: int = 1, rules: Rules = RULES) -> AsyncIterato
 
 async def send(pacer: SharedPacer, outcome: Outcome = GOOD, times: int = 1) -> None:
     for _ in range(times):
-        async with pacer.slot() as turn:
+        async with pacer.turn() as turn:
             turn.ended(outcome)
 
 
@@ -66,7 +66,7 @@ async def test_the_ceiling_on_requests_in_flight_holds_for_several_pacers_togeth
 
         async def request(pacer: SharedPacer) -> None:
             nonlocal in_flight, most, done
-            async with pacer.slot() as turn:
+            async with pacer.turn() as turn:
                 in_flight += 1
                 most = max(most, in_flight)
                 await asyncio.sleep(0)
@@ -85,7 +85,7 @@ async def test_the_rate_holds_for_several_pacers_together(dsn: str) -> None:
     async with pacers(dsn, 3, Rules(max_concurrency=3, per_second=25)) as made:
 
         async def request(pacer: SharedPacer) -> None:
-            async with pacer.slot() as turn:
+            async with pacer.turn() as turn:
                 starts.append(time.monotonic())
                 turn.ended(GOOD)
 
@@ -108,7 +108,7 @@ async def test_a_wait_that_may_not_last_is_refused_at_once(dsn: str) -> None:
     async with pacers(dsn) as [pacer]:
         await send(pacer, Outcome(Verdict.LIMITED, 429, retry_after=20.0))
         with pytest.raises(RateLimited):
-            async with pacer.slot(patience=5.0):
+            async with pacer.turn(patience=5.0):
                 pass
 
 
@@ -174,7 +174,7 @@ async def test_requests_are_counted_by_status_code(dsn: str, connection: Connect
         await send(one, times=30)
         await send(two, times=12)
         await send(two, FAILED)
-        async with two.slot():
+        async with two.turn():
             pass
 
     rows = await (await connection.execute("SELECT * FROM keepstep.totals WHERE name = 'requests'")).fetchall()
@@ -255,7 +255,7 @@ async def test_without_a_database_nothing_is_sent(dsn: str, monkeypatch: pytest.
     sent = 0
     async with pacers(dsn.rsplit("/", 1)[0] + "/nowhere") as [pacer]:
         with pytest.raises(StoreError):
-            async with pacer.slot():
+            async with pacer.turn():
                 sent += 1
 
     assert sent == 0

@@ -130,7 +130,7 @@ async def worker(pacer: SharedPacer, upstream: Counting, count: int, ahead: int)
         nonlocal done
         while True:
             try:
-                async with pacer.slot() as turn:
+                async with pacer.turn() as turn:
                     outcome = await upstream.request()
                     turn.ended(outcome)
             except RateLimited as error:

@@ -29,7 +29,7 @@ class HandClock:
 async def starts(pacer: Pacer, clock: HandClock, count: int) -> list[float]:
     found = []
     for _ in range(count):
-        async with pacer.slot():
+        async with pacer.turn():
             found.append(clock.seconds)
     return found
 
@@ -71,7 +71,7 @@ async def test_no_more_than_the_ceiling_is_ever_in_flight() -> None:
 
     async def request() -> None:
         nonlocal in_flight, most
-        async with pacer.slot():
+        async with pacer.turn():
             in_flight += 1
             most = max(most, in_flight)
             await asyncio.sleep(0)
@@ -102,7 +102,7 @@ async def test_cancelling_a_wait_gives_its_place_back() -> None:
 
     stuck = Stuck()
     pacer = Pacer(max_concurrency=1, per_second=1, clock=stuck)
-    async with pacer.slot():
+    async with pacer.turn():
         pass
     waiting = [asyncio.create_task(starts(pacer, stuck, 1)) for _ in range(3)]
     await asyncio.sleep(0)
@@ -111,17 +111,17 @@ async def test_cancelling_a_wait_gives_its_place_back() -> None:
     await asyncio.gather(*waiting, return_exceptions=True)
     stuck.seconds += 1.0
 
-    async with asyncio.timeout(5), pacer.slot():
+    async with asyncio.timeout(5), pacer.turn():
         pass
 
 
 async def test_a_failure_inside_gives_the_place_back() -> None:
     pacer = Pacer(max_concurrency=1, per_second=None, clock=HandClock())
     with pytest.raises(ZeroDivisionError):
-        async with pacer.slot():
+        async with pacer.turn():
             raise ZeroDivisionError
 
-    async with asyncio.timeout(5), pacer.slot():
+    async with asyncio.timeout(5), pacer.turn():
         pass
 
 

@@ -47,7 +47,7 @@ class House:
 
     async def one(self, process: int = 0, **options: Any) -> Outcome:
         """One request."""
-        async with self.pacers[process].slot(**options) as turn:
+        async with self.pacers[process].turn(**options) as turn:
             outcome = await self.upstream.request()
             turn.ended(outcome)
         return outcome
@@ -175,7 +175,7 @@ def test_a_429_does_not_bring_a_limit_into_force_that_was_passed_many_times_over
 def test_a_wait_of_forty_minutes_is_refused_at_once_and_nothing_leaves() -> None:
     async def story() -> None:
         house = House(Counting((MINUTE, HOUR)), processes=2, max_concurrency=2, windows=(MINUTE, HOUR))
-        async with house.pacers[0].slot() as turn:
+        async with house.pacers[0].turn() as turn:
             turn.ended(Outcome(Verdict.LIMITED, 429, retry_after=1.0))
         for _ in range(11):
             await house.send(21)
@@ -202,7 +202,7 @@ def test_a_wait_of_forty_minutes_is_refused_at_once_and_nothing_leaves() -> None
 def test_a_long_pause_holds_everybody_and_is_told_before_anything_leaves() -> None:
     async def story() -> None:
         house = House(Counting(), processes=2)
-        async with house.pacers[0].slot() as turn:
+        async with house.pacers[0].turn() as turn:
             turn.ended(Outcome(Verdict.LIMITED, 429, retry_after=2400.0))
         await asyncio.sleep(0.1)
 
@@ -222,10 +222,10 @@ def test_a_short_pause_is_sat_out_and_one_without_a_time_grows() -> None:
         house = House(Counting(latency=(0, 0)))
         waits = []
         for after in (7.0, None, None, None):
-            async with house.pacers[0].slot() as turn:
+            async with house.pacers[0].turn() as turn:
                 turn.ended(Outcome(Verdict.LIMITED, 429, retry_after=after))
             paused = now()
-            async with house.pacers[0].slot() as turn:
+            async with house.pacers[0].turn() as turn:
                 waits.append(now() - paused)
 
         assert waits[0] == pytest.approx(7, abs=0.1)
@@ -260,7 +260,7 @@ def test_starts_of_one_process_are_evenly_spaced() -> None:
         house = House(Counting(latency=(0.0, 0.3)), max_concurrency=3, per_second=4)
         starts = []
         for _ in range(20):
-            async with house.pacers[0].slot():
+            async with house.pacers[0].turn():
                 starts.append(now())
 
         gaps = [later - earlier for earlier, later in itertools.pairwise(starts)]
@@ -281,10 +281,10 @@ def test_it_begins_with_one_request_in_flight_and_rises() -> None:
 
         upstream.status = lambda _now: 500 if len(upstream.arrivals) == 102 else 200
         await house.send(2)
-        assert house.state.ramp.slots(6) == 3
+        assert house.state.ramp.places(6) == 3
         await asyncio.sleep(400)
         await house.send(1)
-        assert house.state.ramp.slots(6) == 1  # it begins anew after a rest
+        assert house.state.ramp.places(6) == 1  # it begins anew after a rest
 
     run_virtually(story())
 
@@ -298,7 +298,7 @@ def test_a_question_of_another_process_gets_its_turn_within_about_a_second(concu
         for _ in range(5):
             await asyncio.sleep(3.3)
             asked = now()
-            async with house.pacers[1].slot():
+            async with house.pacers[1].turn():
                 waited = now() - asked
             assert waited < 1.3
         assert not run.done()
@@ -336,7 +336,7 @@ def test_what_a_dead_process_held_comes_back() -> None:
         held = Turn()
 
         async def dying() -> None:
-            async with house.pacers[0].slot() as turn:
+            async with house.pacers[0].turn() as turn:
                 nonlocal held
                 held = turn
                 house.pacers[0]._fetching.cancel()  # type: ignore[union-attr]
@@ -425,7 +425,7 @@ def test_an_answer_that_is_no_fault_closes_it(status: int) -> None:
         house = House(Counting(status=lambda _now: 500), breaker_threshold=1, breaker_cooldown=5.0)
         await house.one()
         await asyncio.sleep(6)
-        async with house.pacers[0].slot() as turn:
+        async with house.pacers[0].turn() as turn:
             verdict = Verdict.LIMITED if status == 429 else Verdict.GOOD
             turn.ended(Outcome(verdict, status))
         await house.close()
@@ -440,7 +440,7 @@ def test_a_probe_that_proves_nothing_is_followed_by_another_one() -> None:
         house = House(Counting(status=lambda _now: 500), processes=2, breaker_threshold=1, breaker_cooldown=5.0)
         await house.one()
         await asyncio.sleep(6)
-        async with house.pacers[0].slot():
+        async with house.pacers[0].turn():
             pass
         await asyncio.sleep(0.5)
         assert house.state.breaker.phase(house.desk.now()) is Phase.HALF_OPEN
@@ -488,7 +488,7 @@ def test_one_good_answer_among_bad_ones_keeps_it_closed() -> None:
 def test_cancelling_a_wait_gives_its_place_back() -> None:
     async def story() -> None:
         house = House(Counting(), max_concurrency=1, per_second=1)
-        async with house.pacers[0].slot():
+        async with house.pacers[0].turn():
             waiting = [asyncio.create_task(house.one()) for _ in range(5)]
             await asyncio.sleep(0.5)
             for one in waiting:
@@ -498,7 +498,7 @@ def test_cancelling_a_wait_gives_its_place_back() -> None:
         async with asyncio.timeout(3):
             await house.one()
         await house.close()
-        assert house.state.holders[house.pacers[0]._holder].slots == 0
+        assert house.state.holders[house.pacers[0]._holder].places == 0
 
     run_virtually(story())
 
@@ -508,7 +508,7 @@ def test_a_pacer_that_is_no_longer_used_gives_everything_back_by_itself() -> Non
         house = House(Counting())
         await house.one()
         await asyncio.sleep(1)
-        assert all(holder.slots == holder.pending == 0 for holder in house.state.holders.values())
+        assert all(holder.places == holder.pending == 0 for holder in house.state.holders.values())
         asked = house.desk.questions
         await asyncio.sleep(3600)
         assert house.desk.questions == asked

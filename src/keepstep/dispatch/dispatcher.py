@@ -7,14 +7,14 @@ the sign of life that status, readiness and metrics show, and it finds what nobo
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 
 import structlog
 
 from keepstep.model.errors import StoreError
 from keepstep.reliability.loop import Loop, pause_after
 from keepstep.store import schedules
-from keepstep.store.db import Connection, Database
+from keepstep.store.db import Database
 from keepstep.store.notices import listening
 from keepstep.store.schedules import BATCH, Dispatched
 
@@ -25,7 +25,6 @@ CAP = 10.0
 _MOST_NAMED = 10
 
 _log = structlog.get_logger()
-_Batch = Callable[..., Awaitable[Dispatched]]
 
 
 class Dispatcher:
@@ -55,17 +54,17 @@ class Dispatcher:
     async def once(self) -> float:
         """Start everything that is due; gives the seconds until something may be due again."""
         async with self._database.connection() as connection:
-            next_slot = await self._all(connection, schedules.dispatch_due)
-            next_wait = await self._all(connection, schedules.wake_waiting)
-        soonest = min(next_slot, next_wait, CAP)
-        return max(soonest, FLOOR)
-
-    async def _all(self, connection: Connection, do: _Batch) -> float:
-        while True:
-            done = await do(connection, batch=self._batch)
-            _tell(done)
-            if not done.more:
-                return CAP if done.seconds is None else done.seconds
+            while True:
+                batches = [
+                    await schedules.dispatch_due(connection, batch=self._batch),
+                    await schedules.wake_waiting(connection, batch=self._batch),
+                ]
+                for done in batches:
+                    _tell(done)
+                if not any(done.more for done in batches):
+                    break
+        later = [done.seconds for done in batches if done.seconds is not None]
+        return max(min([CAP, *later]), FLOOR)
 
     async def _listen(self) -> None:
         """Wake up when somebody edits a schedule. The loop tells of outages; this only tries again."""
@@ -79,6 +78,9 @@ class Dispatcher:
                         self.wake()
             except StoreError:
                 failures += 1
+            except Exception:
+                failures += 1
+                _log.exception("the dispatcher hears no edits")
             await asyncio.sleep(pause_after(max(failures, 1)))
 
 

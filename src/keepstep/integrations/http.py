@@ -152,7 +152,7 @@ class HttpClient:
         return text
 
     async def _get_once(self, path: str, params: Mapping[str, str | int], sent: "_Sent", patience: float) -> Response:
-        async with self._pacer.slot(patience=patience) as turn:
+        async with self._pacer.turn(patience=patience) as turn:
             before = sent.count
             sent.may_leave()
             try:

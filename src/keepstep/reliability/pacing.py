@@ -67,7 +67,7 @@ class Pacing(Protocol):
         """How many requests may be in flight at best."""
         ...
 
-    def slot(self, *, patience: float = LONGEST_SLEEP) -> AbstractAsyncContextManager[Turn]:
+    def turn(self, *, patience: float = LONGEST_SLEEP) -> AbstractAsyncContextManager[Turn]:
         """The right to have one request in flight; waits for it. Cancelling the wait gives everything back.
 
         Raises ``RateLimited`` instead of waiting longer than ``patience`` seconds, ``BreakerOpen`` while the circuit
@@ -102,7 +102,7 @@ class Pacer:
         return self._max_concurrency
 
     @asynccontextmanager
-    async def slot(self, *, patience: float = LONGEST_SLEEP) -> AsyncIterator[Turn]:
+    async def turn(self, *, patience: float = LONGEST_SLEEP) -> AsyncIterator[Turn]:
         """The right to have one request in flight; waits for it. Cancelling the wait gives everything back."""
         async with self._in_flight:
             # Only the first in the queue sleeps: one that is cancelled while waiting takes no start time with it.

@@ -6,7 +6,7 @@
       └─► decide(state, rules, ask, now)
             ├─ hear the report       breaker, ramp, windows, budgets, pause
             ├─ is anything shut?     breaker open, its probe out, a pause asked for        ─► Wait
-            ├─ how many slots?       ramp, breaker near its threshold, the others' part    ─► Wait
+            ├─ how many places?       ramp, breaker near its threshold, the others' part    ─► Wait
             ├─ how many starts?      budgets of the headers, windows of the vendor         ─► Wait
             └─ when?                 evenly spaced by the ceiling                          ─► Grant or Wait
 
@@ -99,12 +99,12 @@ class Ask:
 
 @dataclass(frozen=True, slots=True)
 class Grant:
-    """Up to ``slots`` requests in flight until ``until``, started at ``starts`` (None: whenever; late ones are void).
+    """Up to ``places`` requests in flight until ``until``, started at ``starts`` (None: whenever; late ones are void).
 
     ``watched``: the outcome of each is to be reported at once.
     """
 
-    slots: int
+    places: int
     until: float
     starts: tuple[float, ...] | None = None
     watched: bool = False
@@ -170,7 +170,7 @@ def decide(state: Politeness, rules: Rules, ask: Ask, now: float) -> Decision:
     others = [holder for name, holder in state.holders.items() if name != ask.holder]
     if not ask.waiting:
         answer: Grant | Wait = Grant(ask.busy, now, ())
-        mine = replace(mine, slots=ask.busy, turn=mine.turn if ask.busy else None, since=None, reserved=None)
+        mine = replace(mine, places=ask.busy, turn=mine.turn if ask.busy else None, since=None, reserved=None)
     else:
         state = replace(state, ramp=state.ramp.used(now))
         state, mine, answer = _allot(state, rules, ask, mine, others, now)
@@ -274,11 +274,11 @@ def _told(sends: tuple[Sends, ...], rules: Rules, report: Report, now: float) ->
 def _allot(
     state: Politeness, rules: Rules, ask: Ask, mine: Holder, others: Sequence[Holder], now: float
 ) -> tuple[Politeness, Holder, Grant | Wait]:
-    held = replace(mine, slots=ask.busy)
+    held = replace(mine, places=ask.busy)
     phase = state.breaker.phase(now)
     if phase is Phase.OPEN:
         return state, held, Wait(state.breaker.reopens_at or now, Cause.BREAKER)
-    if phase is Phase.HALF_OPEN and (ask.busy or state.breaker.probe or any(other.slots for other in others)):
+    if phase is Phase.HALF_OPEN and (ask.busy or state.breaker.probe or any(other.places for other in others)):
         return state, held, Wait(now + POLL, Cause.PROBE)
     if state.pause_until > now:
         return state, held, Wait(state.pause_until, Cause.PAUSE)
@@ -295,19 +295,19 @@ def _allot(
     if careful:
         count = min(count, max(allowed - ask.busy, 0))
     if shut is not None:
-        return state, replace(mine, slots=ask.busy), shut
+        return state, replace(mine, places=ask.busy), shut
     alone = not any(other.wants for other in others)
     until = now + (AHEAD if alone and total >= rules.max_concurrency else AHEAD_TOGETHER) + min(ask.delay, MOST_DELAY)
     if phase is Phase.HALF_OPEN:
         state = replace(state, breaker=state.breaker.probing(ask.holder))
     if not careful and room is None and not rules.per_second:
-        return state, replace(mine, pending=mine.slots), Grant(allowed, until)
+        return state, replace(mine, pending=mine.places), Grant(allowed, until)
     return _timed(state, rules, mine, allowed, count, until, free=allowed > ask.busy)
 
 
 def _slots(state: Politeness, rules: Rules, phase: Phase) -> int:
     """Requests in flight at most, of all holders. Near the threshold of the breaker no more than may still fail."""
-    total = state.ramp.slots(rules.max_concurrency)
+    total = state.ramp.places(rules.max_concurrency)
     if phase is Phase.HALF_OPEN:
         return 1
     if state.breaker.failures:

@@ -16,7 +16,7 @@ class Ramp(Struct, frozen=True, omit_defaults=True):
     cut_at: float = 0.0
     used_at: float = 0.0
 
-    def slots(self, most: int) -> int:
+    def places(self, most: int) -> int:
         """Requests in flight at most."""
         return max(1, min(most, int(self.level)))
 

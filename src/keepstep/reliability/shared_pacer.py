@@ -80,7 +80,7 @@ class SharedPacer:
         return self.rules.max_concurrency
 
     @asynccontextmanager
-    async def slot(self, *, patience: float = LONGEST_SLEEP) -> AsyncIterator[Turn]:
+    async def turn(self, *, patience: float = LONGEST_SLEEP) -> AsyncIterator[Turn]:
         """The right to have one request in flight; waits for it. Cancelling the wait gives everything back.
 
         Raises ``RateLimited`` instead of waiting longer than ``patience`` seconds, ``BreakerOpen`` while the circuit
@@ -153,7 +153,7 @@ class SharedPacer:
         if isinstance(answer, Grant):
             starts = None if answer.starts is None else deque(now + start - reply.now for start in answer.starts)
             until = now + answer.until - reply.now if took < TTL / 2 else now
-            turns.granted(Lease(answer.slots, until, starts, answer.watched), now)
+            turns.granted(Lease(answer.places, until, starts, answer.watched), now)
             return
         until = now + answer.until - reply.now
         if answer.cause is Cause.RATE:

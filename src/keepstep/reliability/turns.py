@@ -18,7 +18,7 @@ LAZY = 1.0
 LEAD = 0.05
 """Seconds before the end of a grant at which the next one is asked for."""
 LINGER = 0.15
-"""Seconds without a request after which the slots are given back."""
+"""Seconds without a request after which the places are given back."""
 
 
 @dataclass(slots=True, eq=False)
@@ -39,7 +39,7 @@ class Waiter:
 class Lease:
     """What was granted. ``starts`` None: whenever one likes."""
 
-    slots: int = 0
+    places: int = 0
     until: float = 0.0
     starts: deque[float] | None = field(default_factory=deque)
     watched: bool = False
@@ -60,7 +60,7 @@ class Turns:
         self._shut: Wait | None = None
         self._urgent = False
         self.held = False
-        """Whether slots may be ours by the last answer."""
+        """Whether places may be ours by the last answer."""
         self._revoked = self._unused = self._started = 0
         self._news_since = self._asked = self._active = 0.0
         self._lead = LEAD
@@ -124,7 +124,7 @@ class Turns:
 
     def _ready(self, now: float) -> bool:
         lease = self._lease
-        if self.frozen or self.busy >= lease.slots or now >= lease.until:
+        if self.frozen or self.busy >= lease.places or now >= lease.until:
             return False
         while lease.starts and lease.starts[0] + AHEAD < now:
             lease.starts.popleft()
@@ -168,7 +168,7 @@ class Turns:
         if self.waiters and not self._ready(now):
             if self._shut is not None:
                 return now >= min(self._shut.until, self._asked + RENEW)
-            return now >= self._lease.until or self.busy < self._lease.slots
+            return now >= self._lease.until or self.busy < self._lease.places
         if self.busy:
             return now >= self._asked + RENEW or (bool(self.news) and now >= self._news_since + LAZY)
         return not self.waiters and (self.held or bool(self.news)) and now >= self._active + LINGER
@@ -187,7 +187,7 @@ class Turns:
         """What to ask. Nothing may start until the answer is there, but for what an open grant still allows."""
         lease, busy, unused = self._lease, self.busy, self._unused
         if self.waiters and lease.starts is None and now < lease.until and not self._urgent:
-            busy = max(busy, lease.slots)
+            busy = max(busy, lease.places)
         else:
             unused += len(lease.starts or ())
             self._lease, self.frozen = Lease(), True
@@ -199,7 +199,7 @@ class Turns:
     def granted(self, lease: Lease, now: float) -> None:
         """The answer is a grant. It is void where bad news have come since the question."""
         self.frozen, self._shut = False, None
-        self.held = lease.slots > 0
+        self.held = lease.places > 0
         self._lease = lease
         if self._urgent:
             self._revoke()

@@ -129,9 +129,7 @@ class Commands:
         await self._log(by, "dlq.discard", {"ids": list(ids), "reason": reason}, _summary(answers))
         return answers
 
-    async def matching_letters(
-        self, *, entity: str | None, reason: str | None, limit: int | None = None
-    ) -> list[int]:
+    async def matching_letters(self, *, entity: str | None, reason: str | None, limit: int | None = None) -> list[int]:
         """The ids of open dead letters of an entity, or with a reason (or kind of reason); the newest first."""
         async with self._database.connection() as connection:
             rows = await dead_letters.select(connection, entity=entity, state="open", reason=reason, limit=limit)

@@ -23,7 +23,7 @@ class LogLine(Shape):
     level: Level
     msg: str
     run_id: int
-    rate_limit: Annotated[dict[str, Any] | None, Absent] = None
+    rate_limit: Annotated[Any, Absent] = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -36,7 +36,7 @@ class LimitsDesk:
         self._database = database
         self._integration = integration
         self._owner = owner
-        self._place: int | None = None
+        self._row: int | None = None
         self._connection: Connection | None = None
         self._counted = self._sampled = 0.0
         self._cause: Cause | None = None
@@ -69,12 +69,12 @@ class LimitsDesk:
     async def _once(self, question: Ask, rules: Rules, counted: Counter[str], waited: float, asked: float) -> Reply:
         """One question in one transaction. Its number tells a repeated one, whose report counts once."""
         connection = await self._open()
-        assert self._place is not None  # noqa: S101 - set by _open
+        assert self._row is not None  # noqa: S101 - set by _open
         async with connection.transaction():
-            decision, now = await limits.ask(connection, self._place, rules, question)
+            decision, now = await limits.ask(connection, self._row, rules, question)
             sample = self._sample(question, decision, rules, waited, now)
             if decision.fresh and sample is not None:
-                await limits.take_down(connection, self._place, sample)
+                await limits.take_down(connection, self._row, sample)
             if decision.fresh and counted:
                 await limits.count_requests(connection, self._integration, counted)
         self._sampled = now if sample is not None else self._sampled
@@ -85,8 +85,8 @@ class LimitsDesk:
         if self._connection is None:
             self._connection = await self._database.open(name="keepstep limits")
             self._connection.prepare_threshold = None  # it may come through a transaction pooler
-        if self._place is None:
-            self._place = await limits.place(self._connection, self._integration, self._owner)
+        if self._row is None:
+            self._row = await limits.number_of(self._connection, self._integration, self._owner)
         return self._connection
 
     def _to_count(self, question: Ask, codes: Counter[str], now: float) -> Counter[str]:

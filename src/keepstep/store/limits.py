@@ -37,7 +37,7 @@ class Row:
     now: float
 
 
-async def place(connection: Connection, integration: str, owner: str | None = None) -> int:
+async def number_of(connection: Connection, integration: str, owner: str | None = None) -> int:
     """The id of a connection that has a row, made on first use."""
     number = await connection_id(connection, integration, owner)
     await connection.execute(_LIMITS["ensure"], {"connection": number})
@@ -55,7 +55,7 @@ async def ask(connection: Connection, number: int, rules: Rules, question: Ask) 
 async def close_breaker(connection: Connection, integration: str, owner: str | None = None) -> bool:
     """Close the breaker by force; gives whether it was not closed."""
     async with connection.transaction():
-        number = await place(connection, integration, owner)
+        number = await number_of(connection, integration, owner)
         state, now = await _locked(connection, number)
         if state.breaker == Breaker():
             return False

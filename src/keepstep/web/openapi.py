@@ -56,21 +56,19 @@ def _operations(schema: Mapping[str, Any]) -> Iterator[tuple[str, dict[str, Any]
 def _complete(path: str, operation: dict[str, Any]) -> None:
     """Add what follows from how the route is made: its credentials, its parameters, its body."""
     responses = operation["responses"]
-    responses.pop("422", None) if _is_the_library_s(responses.get("422")) else None
-    takes = bool(operation.get("parameters")) or "requestBody" in operation
-    found = {500: True, 503: bool(operation.get("security")), 401: bool(operation.get("security")),
-             403: bool(operation.get("security")) or "requestBody" in operation, 404: "{" in path,
-             400: "requestBody" in operation, 413: True, 422: takes}  # fmt: skip
-    for status, applies in found.items():
-        if applies:
-            responses.setdefault(str(status), _response(status))
+    if "HTTPValidationError" in str(responses.get("422")):  # the library's own shape, which is never sent
+        del responses["422"]
+    takes_body = "requestBody" in operation
+    asks_who = bool(operation.get("security"))
+    applies = {
+        400: takes_body, 401: asks_who, 403: asks_who or takes_body, 404: "{" in path, 413: True,
+        422: takes_body or bool(operation.get("parameters")), 500: True, 503: asks_who,
+    }  # fmt: skip
+    for status in (status for status, does in applies.items() if does):
+        responses.setdefault(str(status), _response(status))
     operation["responses"] = dict(sorted(responses.items()))
 
 
 def _response(status: int) -> dict[str, Any]:
     content = {ProblemDocument.media_type: {"schema": _PROBLEM}}
     return {"description": _WORDS.get(status, "It is not possible."), "content": content}
-
-
-def _is_the_library_s(response: Mapping[str, Any] | None) -> bool:
-    return "HTTPValidationError" in str(response)
