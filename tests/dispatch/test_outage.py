@@ -99,7 +99,7 @@ async def test_a_run_that_outlasts_the_patience_of_its_session_is_given_back_and
     sync: Sync, bridge: Bridge, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(session, "_RECONNECTS", 2)
-    monkeypatch.setattr(runner, "_HEARTBEAT", 0.2)
+    monkeypatch.setattr(runner, "_LOOK_AGAIN", 0.2)
     sync.upstream.fault("hang", entity="leases", page=3)
     pages: list[Event] = []
     database = Database(bridge.dsn)

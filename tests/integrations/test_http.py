@@ -11,13 +11,13 @@ import aiohttp
 import pytest
 from aiohttp import web
 
+from keepstep.integrations.failures import name_failure
 from keepstep.integrations.http import (
     HttpClient,
     Response,
     Timeouts,
     environment_proxy,
     is_loopback,
-    name_failure,
     without_credentials,
 )
 from keepstep.model.errors import Answer, NotData, Permanent, Transient, UpstreamError

@@ -10,7 +10,7 @@ from keepstep.model.integration import Mode
 from keepstep.model.run import Event, RunRequest, State
 from keepstep.store import locks, queue, runs
 from keepstep.store.db import Connection, Database
-from keepstep.store.session import Heartbeat, RunSession
+from keepstep.store.session import Heartbeats, RunSession
 
 REQUEST = RunRequest(("leases",), Mode.BACKFILL)
 
@@ -31,6 +31,15 @@ async def lose(session: RunSession, connection: Connection) -> None:
     await connection.execute(
         "SELECT pg_terminate_backend(backend_pid, 5000) FROM keepstep.locks WHERE run_id = %s", [session.run_id]
     )
+
+
+async def watch(database: Database, session: RunSession, *, every: float = 0.05) -> None:
+    """Keep the lock alive until it is gone."""
+    heartbeats = Heartbeats(database, every=every)
+    try:
+        await heartbeats.watch(session)
+    finally:
+        await heartbeats.aclose()
 
 
 async def finish(session: RunSession) -> None:
@@ -103,7 +112,7 @@ async def test_a_holder_whose_lease_is_over_is_replaced_and_can_commit_nothing_m
     with pytest.raises(Fenced):
         await late.flush(work)
     assert done == []
-    await Heartbeat(database, late).watch(0.01)
+    await watch(database, late)
     await late.release()
     assert await runs.is_active(connection, heir.connection_id)
     await finish(heir)
@@ -166,7 +175,7 @@ async def test_a_holder_that_the_database_keeps_busy_longer_than_its_lease_is_le
         entered.set()
         await session.execute("SELECT pg_sleep(1.5)")
 
-    beat = asyncio.create_task(Heartbeat(database, busy).watch(0.05))
+    beat = asyncio.create_task(watch(database, busy))
     flush = asyncio.create_task(busy.flush(work))
     await entered.wait()
     with pytest.raises(LockHeld):
@@ -180,7 +189,7 @@ async def test_a_holder_that_the_database_keeps_busy_longer_than_its_lease_is_le
 
 async def test_the_heartbeat_renews_the_lease(database: Database, connection: Connection) -> None:
     session = await begin(database)
-    beat = asyncio.create_task(Heartbeat(database, session).watch(0.005))
+    beat = asyncio.create_task(watch(database, session, every=0.005))
     async with asyncio.timeout(20):
         seen: set[object] = set()
         while len(seen) < 4:
@@ -199,7 +208,7 @@ async def test_a_stop_ends_the_run_and_its_heartbeat_and_lets_nothing_more_be_wr
     session = await begin(database)
     assert await queue.stop(connection, "doorloop") == session.run_id
     assert await states(connection) == {session.run_id: "stopped"}
-    await Heartbeat(database, session).watch(60)
+    await watch(database, session)
     with pytest.raises(Fenced):
         await session.flush(lambda c, _now: runs.clock(c))
     await session.release()

@@ -15,6 +15,7 @@ from keepstep.model.run import Policy, error_json
 from keepstep.reliability.journal import tell
 from keepstep.store import runs
 from keepstep.store.db import Database, DatabaseAway
+from keepstep.store.session import Heartbeats
 
 Equip = Callable[[str], AbstractAsyncContextManager[tuple[Integration, Policy]]]
 """What a run of an integration works with while it lasts. Raises ``BadRequest`` where that is not configured."""
@@ -39,7 +40,9 @@ class Worker:
         self, database: Database, queue: Queue, equip: Equip, *, concurrency: int = 2,
         listener: Listener | None = None, patience: float | None = None,
     ) -> None:  # fmt: skip
-        self._database = Database(database.dsn)  # sessions of our own: a run needs more than a pooled connection
+        self._database = database
+        self._sessions = Database(database.dsn)  # a run needs more than a pooled connection
+        self._heartbeats = Heartbeats(self._sessions)
         self._queue = queue
         self._equip = equip
         self._concurrency = concurrency
@@ -48,16 +51,18 @@ class Worker:
 
     async def run(self) -> None:
         """Until it is cancelled: then runs finish the flush under way and are given back. Raises ``CannotWork``."""
-        watch = asyncio.create_task(self._watch_database(), name="worker's watch")
-        work = asyncio.create_task(self._work(), name="worker")
-        try:
-            await asyncio.wait({watch, work}, return_when=asyncio.FIRST_COMPLETED)
-            for done in (work, watch):
-                if done.done():
-                    done.result()
-        finally:
-            await _end(watch)
-            await _end(work)
+        async with self._sessions.keeping_sessions(self._concurrency + 1):
+            watch = asyncio.create_task(self._watch_database(), name="worker's watch")
+            work = asyncio.create_task(self._work(), name="worker")
+            try:
+                await asyncio.wait({watch, work}, return_when=asyncio.FIRST_COMPLETED)
+                for done in (work, watch):
+                    if done.done():
+                        done.result()
+            finally:
+                await _end(watch)
+                await _end(work)
+                await self._heartbeats.aclose()
 
     async def _work(self) -> None:
         """The engine's worker is made to last; what ends it all the same may pass, or not."""
@@ -108,7 +113,7 @@ class Worker:
         if row is None:
             raise Fenced(f"There is no run {run_id} any more.")
         async with self._equip(row["integration"]) as (integration, policy):
-            await Runner(self._database, integration, policy, self._tell).take_up(run_id)
+            await Runner(self._sessions, integration, policy, self._tell, self._heartbeats).take_up(run_id)
 
     async def _fail_if_queued(self, run_id: int, error: Exception) -> None:
         """A run that could not even begin would be queued again for ever."""

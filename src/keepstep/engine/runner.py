@@ -22,11 +22,11 @@ from keepstep.reliability.tracing import span
 from keepstep.store import runs
 from keepstep.store.db import Connection, Database, DatabaseAway
 from keepstep.store.records import Destination
-from keepstep.store.session import Heartbeat, RunSession
+from keepstep.store.session import Heartbeats, RunSession
 
 Listener = Callable[[Event], None]
-_HEARTBEAT = 2.0
-"""Seconds, at most, until a run notices that its lock is gone."""
+_LOOK_AGAIN = 2.0
+"""Seconds between two looks for a database that is away."""
 _NO_HINT = 60.0
 """Seconds to wait when upstream limits us without saying for how long."""
 
@@ -39,10 +39,22 @@ Interrupted = Callable[[RunSession, "asyncio.Task[Any]"], Coroutine[Any, Any, No
 
 
 class Runner:
-    """Runs of one integration. ``listener`` hears every event after it is committed."""
+    """Runs of one integration. ``listener`` hears every event after it is committed.
 
-    def __init__(self, database: Database, integration: Integration, policy: Policy, listener: Listener) -> None:
+    ``heartbeats`` are those of the process, where it has several runs at a time.
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        integration: Integration,
+        policy: Policy,
+        listener: Listener,
+        heartbeats: Heartbeats | None = None,
+    ) -> None:
         self._database = database
+        self._heartbeats = heartbeats or Heartbeats(database)
+        self._own_heartbeats = heartbeats is None
         self._integration = integration
         self._policy = policy
         self._tell = listener
@@ -85,9 +97,7 @@ class Runner:
     ) -> int:
         """Work and heartbeat side by side; whichever ends first ends the other, and the end is written down."""
         work = asyncio.create_task(self._entities(session, request, entities))
-        heartbeat = asyncio.create_task(
-            Heartbeat(self._database, session).watch(min(self._policy.lease / 4, _HEARTBEAT))
-        )
+        heartbeat = asyncio.create_task(self._heartbeats.watch(session))
         try:
             await asyncio.wait({work, heartbeat}, return_when=asyncio.FIRST_COMPLETED)
             if not work.done():
@@ -114,6 +124,8 @@ class Runner:
     async def _let_go(self, session: RunSession, work: "asyncio.Task[Any]", heartbeat: "asyncio.Task[Any]") -> None:
         await _end_task(work)
         await _end_task(heartbeat)
+        if self._own_heartbeats:
+            await self._heartbeats.aclose()
         await session.release()
 
     async def _entities(self, session: RunSession, request: RunRequest, names: Sequence[str]) -> UpstreamError | None:
@@ -229,7 +241,7 @@ class Runner:
             try:
                 await session.flush(lambda connection, _now: runs.give_back(connection, session, event))
             except DatabaseAway:
-                await asyncio.sleep(_HEARTBEAT)
+                await asyncio.sleep(_LOOK_AGAIN)
             except Fenced:
                 return
             else:

@@ -6,6 +6,7 @@ from typing import Any
 
 import psycopg
 from psycopg import AsyncConnection
+from psycopg.pq import TransactionStatus
 from psycopg.rows import DictRow, dict_row
 from psycopg_pool import AsyncConnectionPool, PoolTimeout
 
@@ -31,12 +32,15 @@ class Database:
 
     ``connection`` is for one piece of work, a transaction or less: inside ``pooled`` it is borrowed from a pool and may
     come through a transaction pooler, so it keeps no session state and prepares nothing. ``open`` gives a session of
-    the caller's own: runs, locks and LISTEN need one.
+    the caller's own: runs, locks and LISTEN need one. ``take_session`` gives one that may have served others before,
+    inside ``keeping_sessions``.
     """
 
     def __init__(self, dsn: str) -> None:
         self._dsn = dsn
         self._pool: AsyncConnectionPool[Connection] | None = None
+        self._sessions: list[Connection] = []
+        self._sessions_kept = 0
 
     @property
     def dsn(self) -> str:
@@ -75,6 +79,42 @@ class Database:
                 yield self
             finally:
                 self._pool = None
+
+    @asynccontextmanager
+    async def keeping_sessions(self, most: int) -> AsyncIterator["Database"]:
+        """Keep up to ``most`` sessions that were given back for those who take one later."""
+        self._sessions_kept = most
+        try:
+            yield self
+        finally:
+            self._sessions_kept = 0
+            while self._sessions:
+                await self._sessions.pop().close()
+
+    async def take_session(self, *, name: str) -> Connection:
+        """A session of the caller's own, to be given back. Raises ``StoreError``."""
+        while self._sessions:
+            connection = self._sessions.pop()
+            try:
+                await connection.execute("SELECT 1")
+            except psycopg.Error:
+                await connection.close()
+            else:
+                return connection
+        return await self.open(name=name)
+
+    async def give_session(self, connection: Connection) -> None:
+        """Keep a session for somebody else, if it is in order and there is room for it."""
+        whole = not connection.closed and connection.info.transaction_status is TransactionStatus.IDLE
+        if whole and len(self._sessions) < self._sessions_kept:
+            try:
+                await connection.execute("DISCARD TEMP")
+            except psycopg.Error:
+                pass
+            else:
+                self._sessions.append(connection)
+                return
+        await connection.close()
 
     @asynccontextmanager
     async def connection(self) -> AsyncIterator[Connection]:

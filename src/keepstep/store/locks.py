@@ -28,7 +28,7 @@ async def under_lock(database: Database, find: Find, start: Start, lease: float)
 
     Raises ``LockHeld`` while another run is alive.
     """
-    connection = await database.open(name="keepstep run")
+    connection = await database.take_session(name="keepstep run")
     try:
         await prepare(connection)
         deadline = asyncio.get_running_loop().time() + _TAKEOVER_PATIENCE
@@ -40,10 +40,10 @@ async def under_lock(database: Database, find: Find, start: Start, lease: float)
                     raise LockHeld(holder.message, run_id=holder.run_id, fix=holder.fix) from None
             await asyncio.sleep(0.2)
     except psycopg.Error as error:
-        await connection.close()
+        await database.give_session(connection)
         raise explain(error) from error
     except BaseException:
-        await connection.close()
+        await database.give_session(connection)
         raise
 
 

@@ -34,6 +34,20 @@ UPDATE keepstep.locks SET renewed_at = now(), expires_at = now() + make_interval
 WHERE connection_id = %(connection)s AND token = %(token)s
 RETURNING now() AS now
 
+-- name: renew
+-- Rows that are locked belong to runs that commit at the moment: they are alive, and nobody waits for them.
+WITH mine AS (
+    SELECT w.connection_id, w.token, w.lease
+    FROM unnest(%(connections)s::bigint[], %(tokens)s::uuid[], %(leases)s::float8[]) AS w (connection_id, token, lease)
+), free AS (
+    SELECT l.connection_id, m.lease FROM keepstep.locks l JOIN mine m ON m.connection_id = l.connection_id AND m.token = l.token
+    ORDER BY l.connection_id FOR UPDATE OF l SKIP LOCKED
+), renewed AS (
+    UPDATE keepstep.locks l SET renewed_at = now(), expires_at = now() + make_interval(secs => f.lease)
+    FROM free f WHERE l.connection_id = f.connection_id
+)
+SELECT l.token FROM keepstep.locks l JOIN mine m ON m.connection_id = l.connection_id AND m.token = l.token
+
 -- name: move
 -- The run's session is a new one (the database restarted): the lock follows it.
 UPDATE keepstep.locks l SET backend_pid = a.pid, backend_start = a.backend_start

@@ -104,7 +104,15 @@ async def suspects(connection: Connection) -> list[Suspect]:
 async def recover(connection: Connection, suspect: Suspect, *, poison: int = POISON) -> State | None:
     """Give the run of a dead worker to the next one, or end it; gives its new state, None when it lives after all."""
     owner = {"connection": suspect.connection_id}
+    try:
+        return await _recover(connection, suspect, owner, poison)
+    except psycopg.errors.LockNotAvailable:  # somebody is busy with it: it lives, or is being recovered
+        return None
+
+
+async def _recover(connection: Connection, suspect: Suspect, owner: dict[str, int], poison: int) -> State | None:
     async with connection.transaction():
+        await connection.execute("SET LOCAL lock_timeout = '1s'")
         await connection.execute(_QUEUE["lock_connection"], owner)
         await connection.execute(_LOCKS["evict"], owner)
         lock = await (await connection.execute(_LOCKS["guard"], owner)).fetchone()

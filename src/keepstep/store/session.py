@@ -49,6 +49,8 @@ class RunSession:
         self._closing = False
         self._idle = asyncio.Event()
         self._idle.set()
+        self.token = token
+        self.lease = lease
         self._lock = {"connection": connection_id, "token": token, "lease": lease}
 
     async def flush(self, work: Work[T], *, repeatable: bool = True) -> T:
@@ -118,14 +120,14 @@ class RunSession:
                 return attempt
 
     async def release(self) -> None:
-        """Give the lock back and close the session. Safe to call when either is already gone."""
+        """Give the lock and the session back. Safe to call when either is already gone."""
         try:
             if not self._connection.closed:
                 await self._connection.execute(_LOCKS["release"], self._lock)
         except psycopg.Error:
             pass  # the lease frees what could not be released
         finally:
-            await self._connection.close()
+            await self._database.give_session(self._connection)
 
 
 async def prepare(connection: Connection) -> None:
@@ -133,24 +135,68 @@ async def prepare(connection: Connection) -> None:
     await connection.execute(_SETTINGS)
 
 
-class Heartbeat:
-    """Renews a run's lock from a session of its own while the run waits, maps or reads."""
+class Heartbeats:
+    """Renews the locks of live runs while they wait, map or read: those of a whole process from one session.
 
-    def __init__(self, database: Database, session: RunSession) -> None:
+    A lock whose run commits at the moment is passed over, because the fence renews it, and never waited for.
+    """
+
+    def __init__(self, database: Database, *, every: float = 2.0) -> None:
         self._database = database
-        self._session = session
+        self._every = every
+        self._watched: dict[UUID, tuple[RunSession, asyncio.Event]] = {}
+        self._work: asyncio.Task[None] | None = None
+        self._wake = asyncio.Event()
 
-    async def watch(self, every: float) -> None:
-        """Renew until there is no such lock any more. A database that is away is asked again."""
-        lock = self._session._lock
+    async def watch(self, session: RunSession) -> None:
+        """Keep a run's lock alive until there is no such lock any more."""
+        gone = asyncio.Event()
+        self._watched[session.token] = (session, gone)
+        self._wake.set()
+        if self._work is None or self._work.done():
+            self._work = asyncio.create_task(self._beat(), name="heartbeats")
+        try:
+            await gone.wait()
+        finally:
+            del self._watched[session.token]
+
+    async def aclose(self) -> None:
+        """Beat no more."""
+        if self._work is not None:
+            self._work.cancel()
+            await asyncio.gather(self._work, return_exceptions=True)
+
+    async def _beat(self) -> None:
         while True:
-            try:
+            with contextlib.suppress(StoreError):  # the database is away: it is asked again
                 async with self._database.connection() as connection:
                     while True:
-                        cursor = await connection.execute(_LOCKS["fence"], lock)
-                        row = await cursor.fetchone()
-                        if row is None:
-                            return
-                        await asyncio.sleep(every)
-            except StoreError:
-                await asyncio.sleep(every)
+                        if self._watched:
+                            await self._renew(connection)
+                        await self._rest()
+            await self._rest()
+
+    async def _renew(self, connection: Connection) -> None:
+        watched = dict(self._watched)
+        sessions = [session for session, _ in watched.values()]
+        cursor = await connection.execute(
+            _LOCKS["renew"],
+            {
+                "connections": [session.connection_id for session in sessions],
+                "tokens": [session.token for session in sessions],
+                "leases": [session.lease for session in sessions],
+            },
+        )
+        alive = {row["token"] for row in await cursor.fetchall()}
+        for token, (_, gone) in watched.items():
+            if token not in alive:
+                gone.set()
+
+    async def _rest(self) -> None:
+        self._wake.clear()
+        seconds = None
+        if self._watched:
+            seconds = min(self._every, *(session.lease / 4 for session, _ in self._watched.values()))
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._wake.wait()

@@ -25,3 +25,7 @@ ALTER TABLE procrastinate_jobs DISABLE TRIGGER procrastinate_jobs_notify_queue_j
 
 -- Fetching looks for older jobs of the same lock: without this index it reads past every blocked job for each candidate.
 CREATE INDEX procrastinate_jobs_open_lock ON procrastinate_jobs (lock, id) WHERE status IN ('todo', 'doing');
+
+-- These are read by nothing here: the one above replaces the first, and queues are few.
+DROP INDEX procrastinate_jobs_id_lock_idx_v1;
+DROP INDEX procrastinate_jobs_queue_name_idx_v1;
