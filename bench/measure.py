@@ -65,7 +65,7 @@ class Plan:
             unheard._round(emulator, contenders, WARM_UP_LEASES, 0, {})
 
     def measure(self, leases: int, contenders: Sequence[Contender]) -> None:
-        """All rounds with an account of so many leases, each round with a new one: no change of an earlier round is met."""
+        """All rounds with an account of so many leases, a new one each round: no change of an earlier one is met."""
         files: dict[str, Path] = {}
         for number in range(1, self.rounds + 1):
             with Emulator(leases, self.seed) as emulator:

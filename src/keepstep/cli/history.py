@@ -1,7 +1,5 @@
 """``keepstep runs``, ``logs`` and ``stop``: what runs did and do."""
 
-import asyncio
-import time
 from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING, Annotated
 
@@ -16,10 +14,6 @@ if TYPE_CHECKING:
     from keepstep.service.core import Service
     from keepstep.service.shapes import LoggedEvent, RunSummary
 
-_LIVE = ("running", "waiting")
-_LOOK_AGAIN_S = 0.5
-_STOP_PATIENCE_S = 20.0
-"""A run hears of a stop with its next page, or with its heartbeat after a quarter of its lease."""
 _STYLES = {"warning": "yellow", "error": "red"}
 
 
@@ -71,33 +65,18 @@ def stop(
     parts = parts_of(context)
     keys = [arguments.known_integration(parts, integration)] if integration else list(parts.registered)
 
-    async def work(service: "Service") -> "list[RunSummary]":
-        return [run for key in keys if (run := await _stopped(service, key)) is not None]
+    async def work(service: "Service") -> list[int]:
+        ended = [await service.commands.stop(key) for key in keys]
+        return [run for run in ended if run is not None]
 
     ended = ask(parts, work)
     if json:
-        render.emit({"stopped": bool(ended), "runId": ended[0].run_id if ended else None})
+        render.emit({"stopped": bool(ended), "runId": ended[0] if ended else None})
     elif not ended:
         render.say("No run is active.")
-    for run in ended:
-        if run.result in _LIVE:
-            render.complain(
-                f"Run {run.run_id} was asked to stop and has not answered; its process may be gone.",
-                "Nothing is lost: the next run takes its place.", word="Warning", style="yellow",
-            )  # fmt: skip
-        elif not json:
-            render.say(f"Run {run.run_id} has ended: {run.result}.")
-
-
-async def _stopped(service: "Service", key: str) -> "RunSummary | None":
-    """Ask the active run to stop and wait until it has; None when none is active."""
-    run_id = await service.commands.stop(key)
-    if run_id is None:
-        return None
-    deadline = time.monotonic() + _STOP_PATIENCE_S
-    while (run := await service.views.run(run_id)).result in _LIVE and time.monotonic() < deadline:  # noqa: ASYNC110
-        await asyncio.sleep(_LOOK_AGAIN_S / 5)
-    return run
+    else:
+        for run in ended:
+            render.say(f"Run {run} is stopped; the next one goes on from there.")
 
 
 def logs(
