@@ -106,6 +106,7 @@ class Soak:
         self._upstream = upstream
         self._dice = random.Random(options.seed)
         self._keys = names(options.connections)
+        self._killed_server_at = float("-inf")
         self.tally = Tally()
         self._processes = [
             Process(command, self._environment(place / f"{command}{number}", dsn), place / f"{command}{number}.log")
@@ -159,6 +160,7 @@ class Soak:
         while (passed := time.monotonic() - began) < self._options.seconds:
             if halfway and passed > self._options.seconds / 2:
                 halfway = False
+                self._killed_server_at = time.monotonic()
                 self._server.kill()
                 self._count("PostgreSQL killed")
                 await asyncio.to_thread(self._server.await_answer)
@@ -202,7 +204,7 @@ class Soak:
         self._count("runs by hand", started)
 
     async def _harm(self) -> None:
-        """Kill, freeze or end a process."""
+        """Kill, freeze or end a process (-15: it had hardly begun)."""
         thawed = [process for process in self._processes if not process.frozen_until]
         process = self._dice.choice(thawed)
         kind = self._dice.choice(["kill", "kill", "freeze", "term"] if len(thawed) > 3 else ["kill", "term"])
@@ -212,7 +214,7 @@ class Soak:
             self._count("processes frozen")
             return
         code = await process.end(signal.SIGKILL if kind == "kill" else signal.SIGTERM)
-        self._expect(code in (-9, -15, 143), f"{process.command} ended with {code}")  # -15: it had hardly begun
+        self._expect(code in (-9, -15, 143) or self._had_no_database(code), f"{process.command} ended with {code}")
         self._count("processes killed" if kind == "kill" else "processes told to end")
         await process.start()
 
@@ -222,8 +224,15 @@ class Soak:
                 process.send(signal.SIGCONT)
                 process.frozen_until = 0.0
             if process.process is not None and process.process.returncode is not None:
-                self._expect(False, f"{process.command} ended by itself with {process.process.returncode}")
+                code = process.process.returncode
+                self._expect(self._had_no_database(code), f"{process.command} ended by itself with {code}")
                 await process.start()
+
+    def _had_no_database(self, code: int) -> bool:
+        """A process that begins while the database is away ends with 1, to be started again."""
+        found = code == 1 and time.monotonic() < self._killed_server_at + 30
+        self._count("processes that found no database", int(found))
+        return found
 
     async def _peace(self) -> None:
         """Nothing happens any more: every run must come to its end."""

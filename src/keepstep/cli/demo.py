@@ -91,10 +91,12 @@ def _suggest(parts: Parts, site: Site, base_url: str, api_key: str) -> None:
         f"keepstep run {KEY}",
         f"keepstep run {KEY} --mode backfill   # finds the deleted ones too",
         f"curl -s {site.url}/healthz",
+        f'curl -s -H "Authorization: Bearer $(keepstep token)" {site.url}/api/admin/sync/status',
     ]  # fmt: skip
     render.note("")
     render.note("Everything is in step. Try in another terminal:", style="bold")
     for step in steps:
         render.note(f"  {step}")
     render.note("")
+    render.note("It goes on by itself every two minutes.")
     render.note("Ctrl-C ends the demo; started again, it goes on with the same data.")
