@@ -224,6 +224,13 @@ async def test_runs_are_listed_newest_first_and_page_by_page(site: Served, sync:
         assert (await site.admin.get(f"{SYNC}/runs?{query}")).status_code == 422, query
 
 
+async def test_a_filter_that_is_left_empty_is_none(site: Served, sync: Sync) -> None:
+    run = await sync.run("owners")
+    [shown] = await ask(site, "runs", limit=50, entity="", result="", before="")
+    letters = await ask(site, "dlq", entity="", state="", before="")
+    assert (shown["runId"], letters["count"]) == (run.run_id, 0)
+
+
 async def test_a_run_is_shown_with_its_pages_and_events(site: Served, sync: Sync) -> None:
     run = await sync.run("leases", flush_rows=1)
     detail = await ask(site, f"runs/{run.run_id}")

@@ -9,7 +9,7 @@ from keepstep.model.errors import BadRequest
 from keepstep.model.schedule import Role
 from keepstep.service.core import Service
 from keepstep.service.shapes import Absent, DeadLetterDetail, DeadLetterPage, Requeued
-from keepstep.web.parameters import Before, Body, Id, Limit, Number, OfEntity, Reason, Word, Words
+from keepstep.web.parameters import Body, Id, Limit, Number, OfEntity, Older, Reason, Word, Words
 from keepstep.web.security import Operator, needs
 
 _MOST = 1000
@@ -42,12 +42,13 @@ def router(service: Service) -> APIRouter:
     @routes.get("", summary="Dead letters, newest first", dependencies=_VIEWER)
     async def letters(
         entity: OfEntity = None,
-        state: Literal["open", "resolved", "discarded", "all"] = "open",
+        state: Literal["open", "resolved", "discarded", "all", ""] = "open",
         limit: Limit = 100,
-        before: Before = None,
+        before: Older = "",
     ) -> DeadLetterPage:
-        wanted = None if state == "all" else state
-        return await service.views.dead_letters(entity=entity, state=wanted, limit=limit, before=before)
+        wanted = None if state in ("all", "") else state
+        older_than = int(before) if before else None
+        return await service.views.dead_letters(entity=entity or None, state=wanted, limit=limit, before=older_than)
 
     @routes.get("/{letter_id:int}", summary="One dead letter with its payload", dependencies=_VIEWER)
     async def letter(letter_id: Id) -> DeadLetterDetail:

@@ -14,7 +14,7 @@ from keepstep.service.requests import run_request
 from keepstep.service.shapes import Absent, HeldDeletions, RunDetail, RunSummary, Shape
 from keepstep.service.status import Status
 from keepstep.web.openapi import problems
-from keepstep.web.parameters import Before, Body, Id, IntegrationKey, Limit, OfEntity, Reason, Word
+from keepstep.web.parameters import Before, Body, Id, IntegrationKey, Limit, OfEntity, Older, Reason, Word
 from keepstep.web.security import Admin, Operator, needs
 
 _RESULTS = Literal["queued", "running", "waiting", "succeeded", "failed", "held", "stopped", "crashed"]
@@ -144,9 +144,10 @@ def _acts(routes: APIRouter, service: Service) -> None:
 def _history(routes: APIRouter, service: Service) -> None:
     @routes.get("/runs", summary="Runs, newest first", dependencies=_VIEWER)
     async def runs(
-        limit: Limit = 50, entity: OfEntity = None, result: _RESULTS | None = None, before: Before = None
+        limit: Limit = 50, entity: OfEntity = None, result: _RESULTS | Literal[""] = "", before: Older = ""
     ) -> list[RunSummary]:
-        return await service.views.runs(limit=limit, entity=entity, result=result, before=before)
+        older_than = int(before) if before else None
+        return await service.views.runs(limit=limit, entity=entity or None, result=result or None, before=older_than)
 
     @routes.get("/runs/{run_id}", summary="One run with its pages and its newest events", dependencies=_VIEWER)
     async def run_detail(

@@ -18,6 +18,9 @@ Word = Annotated[str, StringConstraints(min_length=1, max_length=200, pattern=_N
 Words = Annotated[str, StringConstraints(max_length=2000, pattern=_NO_NUL)]
 Reason = Annotated[str, StringConstraints(min_length=1, max_length=2000, pattern=r"^[^\x00]*[^\s\x00][^\x00]*$")]
 IntegrationKey = Annotated[str, Query(max_length=200, description="Which integration.", examples=["doorloop"])]
+Older = Annotated[
+    str, Query(pattern=r"^([1-9][0-9]{0,17})?$", description="Only what has a smaller id; empty: the newest.")
+]
 OfEntity = Annotated[str | None, Query(max_length=200, pattern=_NO_NUL, description="Only what concerns this entity.")]
 
 
