@@ -214,7 +214,7 @@ async def test_a_row_whose_worker_never_heard_of_it_is_let_go(sync: Sync, monkey
     connector = Lossy(conninfo=sync.dsn, min_size=1, max_size=1, configure=_configure)
     await connector.open_async()
     try:
-        manager = _PatientManager(connector, 1)
+        manager = _PatientManager(connector, sync.database, 1)
         worker_id = await manager.register_worker()
         queues: Iterable[str] = ["interactive"]
         assert await manager.fetch_job(queues, worker_id) is None

@@ -263,7 +263,7 @@ async def test_a_worker_hears_of_new_runs_again_after_its_ear_was_cut_off(
         for number in range(3):
             await connection.execute(
                 "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity"
-                " WHERE datname = current_database() AND application_name = 'keepstep worker'"
+                " WHERE datname = current_database() AND application_name LIKE 'keepstep worker%'"
             )
             await queue.enqueue_one(f"number-{number}", REQUEST)
             await until(lambda: _is(len(performed) == number + 1), 30)  # noqa: B023

@@ -5,6 +5,7 @@ Here every statement waits for a database that is away, so that the runs it perf
 """
 
 import asyncio
+import json
 import logging
 import time
 from collections.abc import Awaitable, Callable, Iterable, Sequence
@@ -17,7 +18,8 @@ from procrastinate.manager import JobManager
 from procrastinate.worker import Worker
 
 from keepstep.dispatch.queue import INTERACTIVE, Perform, Timing
-from keepstep.store.db import is_foreign_key_violation, lost
+from keepstep.store.db import Database, DatabaseAway, is_foreign_key_violation, lost
+from keepstep.store.notices import listening
 from keepstep.store.queries import queries
 
 _QUEUE = {name: text.decode() for name, text in queries("queue").items()}
@@ -47,7 +49,7 @@ class Lane:
             configure=_configure, kwargs={"application_name": "keepstep worker", "connect_timeout": 10},
         )  # fmt: skip
         app = App(connector=connector)
-        patient = _PatientManager(connector, concurrency)
+        patient = _PatientManager(connector, Database(self._dsn), concurrency)
         app.job_manager = patient
 
         @app.task(name="keepstep.run")
@@ -99,8 +101,9 @@ class _Worker(Worker):
 class _PatientManager(JobManager):
     """The engine's statements. ``stopping``: a failure is final now."""
 
-    def __init__(self, connector: PsycopgConnector, concurrency: int) -> None:
+    def __init__(self, connector: PsycopgConnector, database: Database, concurrency: int) -> None:
         super().__init__(connector)
+        self._database = database
         self.stopping = False
         self._concurrency = concurrency
         self._performed: set[int] = set()
@@ -116,7 +119,7 @@ class _PatientManager(JobManager):
             try:
                 answer = await ask()
             except Exception as error:
-                if self.stopping or not lost(error.__cause__ or error):
+                if self.stopping or not (isinstance(error, DatabaseAway) or lost(error.__cause__ or error)):
                     raise
                 self._is_away(error.__cause__ or error)
                 await asyncio.sleep(pause)
@@ -205,8 +208,11 @@ class _PatientManager(JobManager):
             await tell(channel="", notification={"type": "job_inserted", "job_id": 0})
 
         async def listen() -> None:
-            await look()
-            await JobManager.listen_for_jobs(self, on_notification=tell, queues=queues)
+            channels = [f"procrastinate_queue_v1#{queue}" for queue in queues or ()]
+            async with listening(self._database, *channels, name="keepstep worker's ear") as notices:
+                await look()
+                async for payload in notices:
+                    await tell(channel="", notification=json.loads(payload))
 
         self._look = look
         await self.patiently(listen)

@@ -14,14 +14,14 @@ from keepstep.model.integration import Integration
 from keepstep.model.run import Policy, error_json
 from keepstep.reliability.journal import tell
 from keepstep.store import runs
-from keepstep.store.db import Database, DatabaseAway
+from keepstep.store.db import Database
 from keepstep.store.session import Heartbeats
 
 Equip = Callable[[str], AbstractAsyncContextManager[tuple[Integration, Policy]]]
 """What a run of an integration works with while it lasts. Raises ``BadRequest`` where that is not configured."""
 _FEW, _SOON = 3, 60.0
 """A worker that ends so often within so many seconds, with the database there, cannot go on."""
-_LOOK_AGAIN = 2.0
+_LOOK_AGAIN = 10.0
 _log = structlog.get_logger()
 
 
@@ -82,24 +82,28 @@ class Worker:
     async def _watch_database(self) -> None:
         if self._patience is None:
             await asyncio.Event().wait()
+            return
+        patience = self._patience
         last, reason = time.monotonic(), StoreError("")
-        while time.monotonic() - last < (self._patience or 0):
-            await asyncio.sleep(_LOOK_AGAIN)
+        while time.monotonic() - last < patience:
+            await asyncio.sleep(min(_LOOK_AGAIN, patience / 4))
             try:
                 async with self._database.connection() as connection:
                     await runs.clock(connection)
                 last = time.monotonic()
             except StoreError as error:
                 reason = error
-        raise CannotWork(f"No database for {self._patience:.0f} s: {reason.message}", fix=reason.fix)
+        raise CannotWork(f"No database for {patience:.0f} s: {reason.message}", fix=reason.fix)
 
     async def perform(self, run_id: int) -> None:
         """One attempt at a run, from the queue to its end, its next wait, or back into the queue. Raises nothing."""
         with structlog.contextvars.bound_contextvars(run=run_id):
             try:
                 await self._perform(run_id)
-            except (Fenced, LockHeld, DatabaseAway) as error:
+            except (Fenced, LockHeld) as error:
                 _log.info("left to others", reason=error.message)
+            except StoreError as error:  # a run that is still queued comes back with the next sweep
+                _log.warning(error.message, fix=error.fix)
             except KeepstepError as error:
                 _log.warning(error.message, fix=error.fix)
                 await self._fail_if_queued(run_id, error)

@@ -7,6 +7,7 @@ from typing import Any
 import psycopg
 
 from keepstep.store.db import Connection, Database, explain
+from keepstep.store.notices import listening
 from keepstep.store.queries import queries
 
 _FEED = queries("feed")
@@ -46,16 +47,10 @@ async def told(database: Database) -> AsyncGenerator[None, None]:
 
     Needs a session: through a transaction pooler nothing is ever heard. Raises ``StoreError``.
     """
-    connection = await database.open(name="keepstep feed listener")
-    try:
-        await connection.execute("LISTEN keepstep")
+    async with listening(database, "keepstep", name="keepstep feed listener") as notices:
         yield
-        async for _ in connection.notifies():
+        async for _ in notices:
             yield
-    except psycopg.Error as error:
-        raise explain(error) from error
-    finally:
-        await connection.close()
 
 
 async def newest(connection: Connection) -> tuple[int, tuple[Gap, ...]]:
