@@ -13,8 +13,8 @@ help: ## show this menu
 demo: .venv/.run ## see it work: an emulated DoorLoop arrives in a real PostgreSQL
 	@exec .venv/bin/keepstep demo $(ARGS)
 
-test: .venv/.dev ## run the tests (some: make test ARGS=tests/unit)
-	@.venv/bin/python -m pytest $(ARGS)
+test: .venv/.dev ## run the tests, two at a time (some: make test ARGS=tests/unit)
+	@.venv/bin/python -m pytest -n 2 $(ARGS)
 
 check: .venv/.dev ## everything that CI checks besides the tests
 	@.venv/bin/ruff check
