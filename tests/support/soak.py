@@ -243,11 +243,13 @@ class Soak:
         self._count("seconds until the last run had ended", round(time.monotonic() - began))
 
     async def _final_runs(self) -> None:
-        """What was stopped or failed on the way is made up for."""
-        for key in self._keys:
-            request = RunRequest(tuple(entity.name for entity in ENTITIES), Mode.BACKFILL)
+        """Two whole readings: the first one ends what was unfinished, and may have read part of it before a change."""
+        request = RunRequest(tuple(entity.name for entity in ENTITIES), Mode.BACKFILL)
+        for key in (*self._keys, *self._keys):
             run = await self._queue.enqueue_one(key, request)
             await self._until(lambda: self._value("SELECT state = 'succeeded' FROM keepstep.runs WHERE id = %s", run))  # noqa: B023
+        resumed = await self._value("SELECT count(*) FROM keepstep.run_entities WHERE run_id = %s AND resumed", run)
+        self._expect(resumed == 0, "the last reading was not a whole one")
 
     async def _judge(self) -> None:
         """Every run once, none at the same time as another of its connection, nothing left over, tables as upstream."""
