@@ -61,6 +61,10 @@ class WorkerProcess:
                 self._told.clear()
                 await self._told.wait()
 
+    def count(self, type_: str) -> int:
+        """How often it has said something."""
+        return sum(told == type_ for _, told in self.events)
+
     def send(self, number: signal.Signals) -> None:
         """Send it a signal."""
         os.kill(self.pid, number)
