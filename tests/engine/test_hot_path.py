@@ -209,7 +209,8 @@ async def test_of_two_records_of_two_pages_with_one_id_the_last_counts(sync: Syn
     later = {**first, "createdAt": "2026-10-01T00:00:00.000Z", "notes": "the later of two with this id"}
     sync.upstream.inject("leases", msgspec.json.encode(later))
     run = await sync.run("leases")
-    assert counts_of(run) == {"inserted": SMALL["leases"], "updated": 1}
+    # One key fewer than records: something may have slipped past, so a second look follows and writes both once more.
+    assert counts_of(run) == {"inserted": SMALL["leases"], "updated": 3}
     assert "completeness unproven" in (entity_of(run, "leases").completeness or "")
     assert (await sync.rows("leases"))[first["id"]]["notes"] == "the later of two with this id"
     assert await sync.letters() == []

@@ -179,7 +179,10 @@ async def _live_through(dsn: str, story: list[Step]) -> None:
         for name in ENTITIES:
             upstream.cure(name)
         sync.page_size = 10
-        await sync.run(*ENTITIES)  # ends whatever was unfinished
+        await sync.run(*ENTITIES)  # ends whatever was unfinished, and misses no record and no deletion meanwhile
+        for name in ENTITIES:
+            live = {key for key, row in (await sync.rows(name)).items() if row["_deleted_at"] is None}
+            assert live == set(upstream.ids(name))
         clean = await sync.run(*ENTITIES)
         assert clean.result == "succeeded"
         await sync.assert_in_step(*ENTITIES)

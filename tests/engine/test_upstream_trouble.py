@@ -92,7 +92,7 @@ async def test_what_does_not_pass_fails_the_run_and_the_next_one_goes_on(sync: S
     sync.upstream.clear_faults()
     sync.upstream.reset_requests()
     run = await sync.run("leases")
-    assert (run.inserted, sync.upstream.asked("leases")) == (LEASES - 40, 1)
+    assert (run.inserted, sync.upstream.asked("leases")) == (LEASES - 40, 2)
     await sync.assert_in_step("leases")
 
 
@@ -127,7 +127,7 @@ async def test_a_long_retry_after_makes_the_run_wait_in_the_database_without_its
     ended = await sync.views.run(run.run_id)
     assert ended.result == "succeeded"
     assert counts_of(ended) == {"inserted": LEASES + SMALL["owners"]}
-    assert sync.upstream.asked("leases") == 1
+    assert sync.upstream.asked("leases") == 2
     await sync.assert_in_step("leases", "owners")
 
 

@@ -1,12 +1,13 @@
 """The sink that writes: probe, write only differences, and let counts, checkpoint and news commit with the rows."""
 
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
 from datetime import datetime
 
 import msgspec
 
 from keepstep.engine.batches import Batch
-from keepstep.engine.guard import Deletions, decide, prove
+from keepstep.engine.evidence import Evidence, weigh
+from keepstep.engine.guard import Deletions
 from keepstep.engine.mapping import Mapping
 from keepstep.engine.sinks import Outcome, Progress, mapped, refused_letter, tally_up
 from keepstep.model.integration import Entity, Json, Mode, Reading
@@ -42,6 +43,7 @@ class Apply:
         self._open_letters = False
         self._all_new = False
         self._watermark: datetime | None = None
+        self._ended_complete = False
 
     @property
     def _full(self) -> bool:
@@ -130,7 +132,8 @@ class Apply:
         if hits.other:
             await self._destination.create_stage(connection)
             updated = await self._put(connection, self._updater(connection, now), old, batch, letters, bisecting)
-        counts = tally_up(batch, progress, inserted=inserted, updated=updated, dead_lettered=len(letters))
+        met = await self._met(connection, batch, progress, keys)
+        counts = tally_up(batch, letters, hits, inserted=inserted, updated=updated, met=met)
         await self._settle_letters(connection, batch, letters)
         if self._full:
             parts = batch.keys_by_part()
@@ -144,6 +147,18 @@ class Apply:
         if self._all_new:
             return Hits(list(range(len(batch.keys))), [])
         return await self._destination.probe(connection, keys, bytea_array(batch.hashes))
+
+    async def _met(
+        self, connection: Connection, batch: Batch, progress: Progress, keys: TextArray
+    ) -> Collection[str] | None:
+        """The keys of a batch that were counted before. None: this is the first time for all of them."""
+        if progress.look == 1 or not self._full:
+            return None
+        seen = self._seen(progress)
+        if not await seen.intact(connection):  # a server crash emptied it: rather too few are counted than twice
+            return batch.keys
+        await seen.index(connection)
+        return await seen.among(connection, keys)
 
     async def _put(
         self,
@@ -215,8 +230,8 @@ class Apply:
     async def close(self, progress: Progress) -> Outcome | None:
         """End a delta; weigh the deletions of a full reading."""
         outcome = await self._session.flush(lambda connection, now: self._close(connection, now, progress))
-        if outcome is None:
-            progress.next_look()  # only now: a flush whose connection breaks is done again from the same progress
+        if outcome is None:  # only now: a flush whose connection breaks is done again from the same progress
+            progress.next_look(complete=self._ended_complete)
         return outcome
 
     async def _close(self, connection: Connection, now: datetime, progress: Progress) -> Outcome | None:
@@ -229,39 +244,30 @@ class Apply:
             )
         await self._destination.plan_for_whole_table(connection)
         seen = self._seen(progress)
-        unseen = await seen.count_unseen(connection, self._destination)
-        proof = prove(progress.tallies, await seen.distinct(connection, progress.look))
+        found = await weigh(connection, seen, self._destination, self._entity, self._policy, progress)
+        proof = found.proof
         progress.whole = progress.whole or proof.whole
-        live = await self._destination.live_rows(connection) if unseen else 0
-        decision = decide(
-            proof, unseen=unseen, live=live, look=progress.look, can_shift=self._entity.can_shift,
-            percent=self._policy.drop_percent, floor=self._policy.drop_floor,
-        )  # fmt: skip
-        if decision is Deletions.LOOK_AGAIN:
-            await self._look_again(connection, progress, unseen)
+        if found.decision is Deletions.LOOK_AGAIN:
+            await self._look_again(connection, progress, found)
             return None
-        await held.void(
-            connection,
-            self._session.connection_id,
-            self._entity.name,
-            f"run {self._session.run_id} read everything anew",
-        )
+        owner, name = self._session.connection_id, self._entity.name
+        await held.void(connection, owner, name, f"run {self._session.run_id} read everything anew")
         if proof.complete and self._open_letters:
             note = "A complete reading no longer found the record."
-            await dead_letters.resolve_gone(
-                connection, self._session.connection_id, self._entity.name, by="keepstep", note=note
-            )
+            await dead_letters.resolve_gone(connection, owner, name, by="keepstep", note=note)
         words, deleted, state, level = proof.words, 0, State.SUCCEEDED, "info"
-        if decision is Deletions.DELETE:
-            deleted = await self._destination.delete_keys(
-                connection, seen.unseen(self._destination), now=now, run_id=self._session.run_id
-            )
-        elif decision is Deletions.HOLD:
-            await held.hold(connection, self._session, self._destination, seen, unseen=unseen, live=live)
-            words = f"{words}; {unseen} of {live} rows are gone upstream: their deletion waits for approval"
+        gone, stay = seen.unseen(self._destination, found.since), found.missing
+        if found.decision is Deletions.DELETE:
+            deleted = await self._destination.delete_keys(connection, gone, now=now, run_id=self._session.run_id)
+            stay -= found.gone
+        elif found.decision is Deletions.HOLD:
+            await held.hold(connection, self._session, self._destination, gone, rows=found.gone, live=found.live)
+            words = f"{words}; {found.gone} of {found.live} rows are gone upstream: their deletion waits for approval"
             state, level = State.HELD, "warning"
-        elif decision is Deletions.UNPROVEN:
-            words, level = f"{words}; {unseen} rows that were not seen stay", "warning"
+            stay -= found.gone
+        if stay:
+            why = "went while it was read and" if proof.complete else "that were not seen"
+            words, level = f"{words}; {stay} rows {why} stay", "warning"
         await seen.drop(connection)
         watermark = progress.high if progress.whole else None
         return await self._finish(connection, progress, state, words, watermark=watermark, deleted=deleted, level=level)
@@ -273,12 +279,17 @@ class Apply:
             return None
         return progress.high
 
-    async def _look_again(self, connection: Connection, progress: Progress, unseen: int) -> None:
+    async def _look_again(self, connection: Connection, progress: Progress, found: Evidence) -> None:
+        self._ended_complete = found.proof.complete
         following = msgspec.structs.replace(progress)
-        following.next_look()
+        following.next_look(complete=self._ended_complete)
         await self._keep(connection, None, following)
-        words = f"{self._entity.name}: {unseen} rows were not seen; reading once more before anything is deleted."
-        await runs.tell(connection, self._session, Event("look-again", words, entity=self._entity.name))
+        name = self._entity.name
+        if found.missing:
+            words = f"{name}: {found.missing} rows were not seen; reading once more before anything is deleted."
+        else:
+            words = f"{name}: {found.proof.words}; reading once more."
+        await runs.tell(connection, self._session, Event("look-again", words, entity=name))
 
     async def _finish(
         self,

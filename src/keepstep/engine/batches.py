@@ -45,6 +45,11 @@ class Batch:
             place += taken
         return dict(parts)
 
+    @property
+    def anew(self) -> bool:
+        """Whether the reading begins again with this batch."""
+        return self.pages[0].anew
+
     def takes(self, page: "SortedPage") -> bool:
         """Whether no key of the page is in the batch already: a record that came twice is written twice, in order."""
         return self._known.isdisjoint(page.keys)

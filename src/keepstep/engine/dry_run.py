@@ -6,7 +6,8 @@ from datetime import datetime
 from typing import Any
 
 from keepstep.engine.batches import Batch
-from keepstep.engine.guard import Deletions, decide, prove
+from keepstep.engine.evidence import weigh
+from keepstep.engine.guard import Deletions
 from keepstep.engine.mapping import Mapping
 from keepstep.engine.sinks import Outcome, Progress, mapped, refused_letter, tally_up
 from keepstep.model.integration import Entity, Mode, Reading
@@ -82,15 +83,18 @@ class DryRun:
         letters = list(batch.letters)
         keys = text_array(batch.keys)
         hits = await self._hits(connection, batch)
-        met = set(await self._seen.among(connection, keys)) if hits.new or hits.other else set()
-        places = [place for place in (*hits.new, *hits.other) if batch.keys[place] not in met]
-        await self._fill_stage(connection, batch, places, letters, bisecting)
+        again = progress.look > 1
+        met = set(await self._seen.among(connection, keys)) if hits.new or hits.other or again else set()
+        hits = Hits(*([p for p in places if batch.keys[p] not in met] for places in (hits.new, hits.other)))
+        await self._fill_stage(connection, batch, (*hits.new, *hits.other), letters, bisecting)
         bad = {letter.key for letter in letters}
-        new = [key for key in (batch.keys[place] for place in hits.new) if key not in bad and key not in met]
+        new = [key for key in (batch.keys[place] for place in hits.new) if key not in bad]
         comparison = Comparison(self._destination, self._missing)
         changed = [] if self._missing is None else await comparison.changed(connection)
         samples = await self._sample(connection, comparison, new, changed)
-        counts = tally_up(batch, progress, inserted=len(new), updated=len(changed), dead_lettered=len(letters))
+        counts = tally_up(
+            batch, letters, hits, inserted=len(new), updated=len(changed), met=met if again else None
+        )  # fmt: skip
         await self._seen.add(
             connection, progress.look, {part: text_array(values) for part, values in batch.keys_by_part().items()}
         )
@@ -152,20 +156,15 @@ class DryRun:
         if self._request.mode is Mode.BACKFILL:
             exists = self._missing is not None
             await self._destination.plan_for_whole_table(connection)
-            unseen = await self._seen.count_unseen(connection, self._destination) if exists else 0
-            proof = prove(progress.tallies, await self._seen.distinct(connection, progress.look))
-            live = await self._destination.live_rows(connection) if unseen else 0
-            decision = decide(
-                proof, unseen=unseen, live=live, look=progress.look, can_shift=self._entity.can_shift,
-                percent=self._policy.drop_percent, floor=self._policy.drop_floor,
-            )  # fmt: skip
-            if decision is Deletions.LOOK_AGAIN:
-                progress.next_look()
+            destination = self._destination if exists else None
+            found = await weigh(connection, self._seen, destination, self._entity, self._policy, progress)
+            if found.decision is Deletions.LOOK_AGAIN:
+                progress.next_look(complete=found.proof.complete)
                 return None
-            words, held = proof.words, decision is Deletions.HOLD
-            deleted = unseen if decision in (Deletions.DELETE, Deletions.HOLD) else 0
+            words, held = found.proof.words, found.decision is Deletions.HOLD
+            deleted = found.gone if found.decision in (Deletions.DELETE, Deletions.HOLD) else 0
             if deleted:
-                gone = await self._seen.some_unseen(connection, self._destination, MOST_SAMPLES)
+                gone = await self._seen.some_unseen(connection, self._destination, found.since, MOST_SAMPLES)
                 self._samples += [
                     {"key": key, "change": "deleted"} for key in gone[: max(MOST_SAMPLES - len(self._samples), 5)]
                 ]

@@ -2,8 +2,8 @@
 
 Rows are deleted only if the reading provably saw everything: every part's records arrived with as many different keys
 as upstream says it has, while it said the same number all the time. Where a listing can shift while it is read, one
-such look is not proof (a record may have moved from a page not yet read to one already read), so whatever is missing is
-looked for a second time, and only what neither look saw is deleted.
+such look is not proof (a record may have moved from a page not yet read to one already read), so it is read again, and
+only what was not seen from one complete look to the next one is deleted.
 """
 
 from collections.abc import Mapping
@@ -13,7 +13,7 @@ import msgspec
 
 
 class Tally(msgspec.Struct):
-    """What one look at one part has received so far."""
+    """What one look at one part has received so far. ``fell``: records went while it was read, so others moved up."""
 
     rows: int = 0
     without_key: int = 0
@@ -21,6 +21,7 @@ class Tally(msgspec.Struct):
     first_total: int | None = None
     total: int | None = None
     steady: bool = True
+    fell: bool = False
 
     def add(self, *, rows: int, without_key: int, repeated: int, total: int | None) -> None:
         """One more page."""
@@ -29,16 +30,21 @@ class Tally(msgspec.Struct):
         self.repeated += repeated
         if self.total is None:
             self.first_total = total
+        self.fell = self.fell or (total or 0) < (self.total or 0)
         self.steady = self.steady and total is not None and total == self.first_total
         self.total = total
 
 
 class Proof(msgspec.Struct, frozen=True):
-    """``complete``: every record was seen under its key. ``whole``: every record came, perhaps without a key."""
+    """``complete``: every record was seen under its key. ``whole``: every record came, perhaps without a key.
+
+    ``short``: the records that came are not those that upstream has now, so the table can't be in step either.
+    """
 
     complete: bool
     whole: bool
     words: str
+    short: bool = False
 
 
 def prove(tallies: Mapping[int, Tally], distinct: Mapping[int, int]) -> Proof:
@@ -49,14 +55,15 @@ def prove(tallies: Mapping[int, Tally], distinct: Mapping[int, int]) -> Proof:
     for part, tally in sorted(tallies.items()):
         if tally.total is None:
             return Proof(False, False, "completeness unproven: upstream does not say how many records there are")
+        seen = distinct.get(part, 0) + tally.repeated
+        short = tally.fell or seen + tally.without_key != tally.total
         if not tally.steady:
             moved = f"from {tally.first_total} to {tally.total}"
-            return Proof(False, False, f"completeness unproven: upstream's total changed {moved} while reading")
-        seen = distinct.get(part, 0) + tally.repeated
-        if seen + tally.without_key != tally.total:
-            return Proof(
-                False, False, f"completeness unproven: {seen} different records of {tally.total} were seen"
-            )  # fmt: skip
+            words = f"completeness unproven: upstream's total changed {moved} while reading"
+            return Proof(False, False, words, short)
+        if short:
+            words = f"completeness unproven: {seen} different records of {tally.total} were seen"
+            return Proof(False, False, words, short)
         if tally.without_key:
             return Proof(False, True, f"completeness unproven: {tally.without_key} records came without an id")
     return Proof(True, True, f"complete: all {expected} records seen")
@@ -72,14 +79,29 @@ class Deletions(StrEnum):
     UNPROVEN = "unproven"
 
 
-def decide(proof: Proof, *, unseen: int, live: int, look: int, can_shift: bool, percent: int, floor: int) -> Deletions:
-    """Weigh the ``unseen`` of ``live`` rows after look number ``look`` (1 or 2)."""
-    if unseen == 0:
-        return Deletions.NONE
-    if look == 1 and can_shift and (proof.complete or not proof.whole):
-        return Deletions.LOOK_AGAIN
+MOST_LOOKS = 3
+"""A listing that never holds still ends a reading unproven; its deletions wait for a quieter hour."""
+
+
+def decide(
+    proof: Proof, *, missing: int, gone: int, live: int, look: int, proven_before: bool, can_shift: bool, percent: int,
+    floor: int,
+) -> Deletions:  # fmt: skip
+    """Weigh what the ``look``-th whole look (from 1) did not see of ``live`` rows.
+
+    ``missing`` rows it did not see itself; ``gone`` of them no look saw since the last complete one before it, if
+    there was one (``proven_before``).
+    """
     if not proof.complete:
+        again = can_shift and not proof.whole and (look == 1 or (missing > 0 and look < MOST_LOOKS))
+        if again and (missing or proof.short):
+            return Deletions.LOOK_AGAIN
+        return Deletions.UNPROVEN if missing else Deletions.NONE
+    if missing == 0:
+        return Deletions.NONE
+    sure = missing if not can_shift else gone if proven_before else 0
+    if sure < missing and look < MOST_LOOKS:
+        return Deletions.LOOK_AGAIN
+    if sure == 0:
         return Deletions.UNPROVEN
-    if unseen > floor and unseen * 100 > percent * live:
-        return Deletions.HOLD
-    return Deletions.DELETE
+    return Deletions.HOLD if sure > floor and sure * 100 > percent * live else Deletions.DELETE

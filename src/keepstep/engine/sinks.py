@@ -1,6 +1,6 @@
 """Where a reading goes: ``Apply`` writes it, ``DryRun`` finds out what that would do; ``sync.py`` cannot tell."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
@@ -13,17 +13,21 @@ from keepstep.engine.mapping import Mapping
 from keepstep.model.errors import Rejected
 from keepstep.model.integration import Reading
 from keepstep.model.run import Counts, DeadLetter, Event, State
+from keepstep.store.records import Hits
 
 
 class Progress(msgspec.Struct):
     """How far a reading is, beside its cursor: what the checkpoint keeps so that a killed run goes on exactly.
 
-    ``look`` counts the passes of a full reading. ``high`` is the watermark to be. ``whole``: one look received every
+    ``look`` counts the passes of a full reading from 1, ``whole_looks`` those that were read to their end, ``proven``
+    is the last one that was complete (0: none). ``high`` is the watermark to be. ``whole``: one look received every
     record, so that the watermark may move. ``abandoned``: a person reset the checkpoint.
     """
 
     since: datetime | None = None
     look: int = 1
+    whole_looks: int = 0
+    proven: int = 0
     high: datetime | None = None
     whole: bool = False
     seen: str | None = None
@@ -32,6 +36,8 @@ class Progress(msgspec.Struct):
 
     def add(self, batch: Batch) -> None:
         """Count a batch's pages in."""
+        if batch.anew:
+            self._begin_look()
         for page, (rows, without_key, repeated) in zip(batch.pages, batch.tallies, strict=True):
             tally = self.tallies.setdefault(page.part, Tally())
             tally.add(rows=rows, without_key=without_key, repeated=repeated, total=page.total)
@@ -43,8 +49,14 @@ class Progress(msgspec.Struct):
         """Whether anything was read."""
         return self.look > 1 or bool(self.tallies)
 
-    def next_look(self) -> None:
-        """Begin the listing again."""
+    def next_look(self, *, complete: bool) -> None:
+        """This look has ended, and the listing is read again."""
+        self.whole_looks += 1
+        if complete:
+            self.proven = self.look
+        self._begin_look()
+
+    def _begin_look(self) -> None:
         self.look += 1
         self.tallies = {}
 
@@ -86,11 +98,26 @@ def refused_letter(mapping: Mapping, batch: Batch, place: int, reason: str) -> D
     return DeadLetter(batch.keys[place], "refused", words, bytes(batch.records[place]))
 
 
-def tally_up(batch: Batch, progress: Progress, *, inserted: int, updated: int, dead_lettered: int) -> Counts:
-    """What a batch counts as. A second look counts only what it changed: its records have been counted before."""
-    if progress.look > 1:
-        return Counts(inserted=inserted, updated=updated)
-    unchanged = batch.rows - inserted - updated - dead_lettered
+def tally_up(
+    batch: Batch,
+    letters: Sequence[DeadLetter],
+    hits: Hits,
+    *,
+    inserted: int,
+    updated: int,
+    met: Collection[str] | None = None,
+) -> Counts:
+    """What a batch counts as. ``met``: where records come again, those of its keys that were counted before."""
+    if met is None:
+        unchanged = batch.rows - inserted - updated - len(letters)
+        return Counts(inserted=inserted, updated=updated, unchanged=unchanged, dead_lettered=len(letters))
+    fresh = set(batch.keys).difference(met)
+    refused = {letter.key for letter in letters[len(batch.letters) :]}
+    good = fresh - refused
+    staged = [batch.keys[place] for place in hits.other if batch.keys[place] not in refused]
+    same = min(len(good.intersection(staged)), len(staged) - updated)
+    unchanged = len(good.difference(staged, (batch.keys[place] for place in hits.new))) + same
+    dead_lettered = len(fresh & refused) + sum(letter.key in fresh for letter in batch.letters)
     return Counts(inserted=inserted, updated=updated, unchanged=unchanged, dead_lettered=dead_lettered)
 
 

@@ -105,9 +105,11 @@ class Page:
     ``keys`` holds the records' keys in the same order, None where a record has no usable one. ``number`` counts from 1
     within ``part``; a ``part`` is one listing where an entity needs several (active and inactive units). ``total`` is
     upstream's count for that part. ``cursor`` is where reading goes on *after* this page.
-    ``last``: nothing comes after it in the whole reading. ``high``: the newest update time that may become the
-    watermark, never later than upstream's own clock when the reading began. ``requests``: sent for this page, retries
-    included. ``facts``: None, or what was learned of upstream. ``notes``: sentences for the run's log.
+    ``last``: nothing comes after it in the whole reading. ``anew``: the listing has moved since an interruption, so it
+    is read from the start, and what came before this page is no part of that look. ``high``: the newest update
+    time that may become the watermark, never later than upstream's own clock when the reading began. ``requests``: sent
+    for this page, retries included. ``facts``: None, or what was learned of upstream. ``notes``: sentences for the
+    run's log.
     """
 
     records: Sequence[Raw]
@@ -122,6 +124,7 @@ class Page:
     rate_limit: RateLimit | None = None
     facts: Json | None = None
     notes: tuple[str, ...] = ()
+    anew: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,25 +8,24 @@ from keepstep.store import runs
 from keepstep.store.db import Connection
 from keepstep.store.queries import queries
 from keepstep.store.records import Destination
-from keepstep.store.seen import SeenKeys
 from keepstep.store.session import RunSession
 
 _QUERIES = queries("held")
 
 
 async def hold(
-    connection: Connection, session: RunSession, destination: Destination, seen: SeenKeys, *, unseen: int, live: int
+    connection: Connection, session: RunSession, destination: Destination, gone: sql.Composed, *, rows: int, live: int
 ) -> None:
-    """Keep the keys that a full reading did not see, and how the table stood."""
+    """Keep the keys that ``gone`` selects, and how the table stood."""
     which = {"run": session.run_id, "entity": destination.entity.name}
     await connection.execute(
         _QUERIES["put"],
-        {**which, "connection": session.connection_id, "live_rows": live, "delete_rows": unseen,
+        {**which, "connection": session.connection_id, "live_rows": live, "delete_rows": rows,
          "table_state": await destination.state(connection)},
     )  # fmt: skip
     await connection.execute(
         sql.SQL("INSERT INTO keepstep.held_keys (run_id, entity, key) SELECT {}, {}, u.key FROM ({}) u").format(
-            sql.Literal(which["run"]), sql.Literal(which["entity"]), seen.unseen(destination)
+            sql.Literal(which["run"]), sql.Literal(which["entity"]), gone
         )
     )
 

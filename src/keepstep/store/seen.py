@@ -33,7 +33,7 @@ class SeenKeys:
         )
         await connection.execute(sql.SQL("INSERT INTO {} VALUES (%s, %s, '')").format(self._table), [_MARK, _MARK])
         if self._temporary:  # a dry run asks it for single keys
-            await connection.execute(sql.SQL("CREATE INDEX ON {} (key)").format(self._table))
+            await self.index(connection)
 
     async def intact(self, connection: Connection) -> bool:
         """Whether the table is there and no crash has emptied it."""
@@ -66,30 +66,42 @@ class SeenKeys:
         )
         return {row["part"]: row["n"] for row in await cursor.fetchall()}
 
-    def unseen(self, destination: Destination) -> sql.Composed:
-        """Selects the keys of live rows that no pass saw."""
+    async def index(self, connection: Connection) -> None:
+        """Make it fast to ask for single keys: from the second pass on it is."""
+        name = sql.Identifier(f"{self.name}_key")
+        await connection.execute(sql.SQL("CREATE INDEX IF NOT EXISTS {} ON {} (key)").format(name, self._table))
+
+    def unseen(self, destination: Destination, since: int) -> sql.Composed:
+        """Selects the keys of live rows that no pass saw, from pass number ``since`` on."""
         return sql.SQL(
             "SELECT t.{key} AS key FROM {table} t WHERE t._deleted_at IS NULL"
-            " AND NOT EXISTS (SELECT FROM {seen} s WHERE s.key = t.{key})"
-        ).format(key=sql.Identifier(destination.entity.key), table=destination.table, seen=self._table)
+            " AND NOT EXISTS (SELECT FROM {seen} s WHERE s.key = t.{key} AND s.look >= {since})"
+        ).format(
+            key=sql.Identifier(destination.entity.key),
+            table=destination.table,
+            seen=self._table,
+            since=sql.Literal(since),
+        )
 
-    async def count_unseen(self, connection: Connection, destination: Destination) -> int:
-        """How many live rows no pass saw."""
-        cursor = await connection.execute(sql.SQL("SELECT count(*) AS n FROM ({}) u").format(self.unseen(destination)))
+    async def count_unseen(self, connection: Connection, destination: Destination, since: int) -> int:
+        """How many live rows no pass saw, from pass number ``since`` on."""
+        cursor = await connection.execute(
+            sql.SQL("SELECT count(*) AS n FROM ({}) u").format(self.unseen(destination, since))
+        )
         row = await cursor.fetchone()
         return int(row["n"]) if row else 0
 
-    async def some_unseen(self, connection: Connection, destination: Destination, limit: int) -> list[str]:
-        """The first keys, in order, of live rows that no pass saw."""
+    async def some_unseen(self, connection: Connection, destination: Destination, since: int, limit: int) -> list[str]:
+        """The first keys, in order, of live rows that no pass saw from pass number ``since`` on."""
         cursor = await connection.execute(
-            sql.SQL("{} ORDER BY 1 LIMIT {}").format(self.unseen(destination), sql.Literal(limit))
+            sql.SQL("{} ORDER BY 1 LIMIT {}").format(self.unseen(destination, since), sql.Literal(limit))
         )
         return [str(row["key"]) for row in await cursor.fetchall()]
 
     async def among(self, connection: Connection, keys: TextArray) -> list[str]:
         """Those of some keys that were seen before."""
         cursor = await connection.execute(
-            sql.SQL("SELECT key FROM {} WHERE key = ANY (%s)").format(self._table), [keys]
+            sql.SQL("SELECT DISTINCT key FROM {} WHERE key = ANY (%s)").format(self._table), [keys]
         )
         return [str(row["key"]) for row in await cursor.fetchall()]
 

@@ -9,12 +9,14 @@
               page by page, to the watermark ──┘ where a page is out of order, or a probe fails
 
 A position (the cursor) names the listing, the page, the page size it was counted in, and upstream's clock at the
-beginning, so that a resumed reading goes on under the conditions it began with.
+beginning, so that a resumed reading goes on under the conditions it began with. Where everything is read it also marks
+the last page read of each part: a resumed reading first looks whether these pages still hold the same records. If not,
+the listing has moved in the meantime, records may have slipped past unread, and it is read from the start.
 """
 
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from contextlib import aclosing
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
@@ -32,18 +34,18 @@ from keepstep.integrations.doorloop.order import (
     sort_fact,
     sort_known,
 )
+from keepstep.integrations.doorloop.position import CREATED, UPDATED, Position, mark_of
 from keepstep.integrations.http import Response
 from keepstep.integrations.paging import effective_size, end_after, in_order, is_end, repeats
 from keepstep.model.errors import Answer, NotData, Permanent, UpstreamError
 from keepstep.model.integration import Json, Mode, Page, Reading
 from keepstep.reliability.clock import Clock
 
-CREATED = "createdAt"
-UPDATED = "updatedAt"
 PROBE_RECORDS = 10
 MAX_STEP_BACKS = 10
 NOT_HONOURED = "DoorLoop does not honour sort_by=updatedAt; reading everything"
 UNDECIDED = "all records have the same update time, so the order proves nothing; reading everything"
+MOVED = "the listing has moved since the reading was interrupted; reading from the start"
 CURSOR_LOST = "the stored position is not one of this integration's; reading from the start"
 SHIFTING = "records keep disappearing while the changes are read; some may be picked up by the next backfill only"
 
@@ -71,33 +73,6 @@ class Listing:
 Params = Mapping[str, str | int]
 Ask = Callable[[Params], Awaitable[Listing]]
 """Sends one listing's parameters and decodes what comes back."""
-
-
-@dataclass(frozen=True, slots=True)
-class Position:
-    """Where a reading goes on. ``total`` is upstream's count when the position was taken."""
-
-    part: int = 0
-    page: int = 1
-    size: int = 100
-    order: str = CREATED
-    began: str | None = None
-    total: int | None = None
-    step_backs: int = 0
-    done: bool = False
-
-    @classmethod
-    def stored(cls, cursor: Json, parts: int) -> "Position | None":
-        """The position a cursor holds, or None when it holds none."""
-        try:
-            position = cls(**cursor)
-            numbers = (position.part, position.page, position.size, position.step_backs, position.total or 0)
-            fits = all(type(n) is int for n in numbers) and position.order in (CREATED, UPDATED)
-            if position.began is not None:
-                datetime.fromisoformat(position.began)
-        except (TypeError, ValueError):
-            return None
-        return position if fits and 0 <= position.part < parts and min(numbers[1:3]) >= 1 else None
 
 
 class EntityReading:
@@ -129,10 +104,10 @@ class EntityReading:
     async def pages(self) -> AsyncGenerator[Page, None]:
         """The pages in order. Raises ``UpstreamError``."""
         position = self._start()
-        if position.done:
-            yield _nothing_left(position)
-            return
         if position.order == UPDATED:
+            if position.done:
+                yield _nothing_left(position)
+                return
             async with aclosing(self._changes(position)) as changes:
                 async for page in changes:
                     yield page
@@ -162,15 +137,38 @@ class EntityReading:
     # Everything
 
     async def _everything(self, position: Position) -> AsyncGenerator[Page, None]:
+        moved, asked = await self._has_moved(position)
+        if moved:
+            self._notes.append(MOVED)
+            self._began, position = None, Position(size=self._page_size)
+        if position.done:
+            yield replace(_nothing_left(position), requests=asked)
+            return
+        marks = position.marks
         for part in range(position.part, len(self._parts)):
-            start = position if part == position.part else Position(part=part, size=position.size)
-            async with aclosing(self._listing(start)) as pages:
+            if part > position.part:
+                position = Position(part=part, size=position.size, marks=marks)
+            async with aclosing(self._listing(position)) as pages:
                 async for page in pages:
+                    marks = page.cursor["marks"]
+                    if asked:
+                        page, asked = replace(page, anew=moved, requests=page.requests + asked), 0
                     yield page
+
+    async def _has_moved(self, position: Position) -> tuple[bool, int]:
+        """Whether a page that was read last holds other records now, and the requests it took to see that."""
+        asked = 0
+        for part, number, records, digest in position.marks:
+            listing = await self._list(part, number, position.size, CREATED)
+            asked += listing.response.requests
+            if mark_of(part, number, listing.heads.keys[:records]) != (part, number, records, digest):
+                return True, asked
+        return False, asked
 
     async def _listing(self, start: Position) -> AsyncGenerator[Page, None]:
         """One part from a page to its end, several pages in flight."""
         size = start.size
+        earlier = tuple(mark for mark in start.marks if mark[0] < start.part)
 
         def end_seen(listing: Listing) -> int:
             nonlocal size
@@ -187,7 +185,8 @@ class EntityReading:
             async for listing in listings:
                 extra = await self._refuse_repetition(listing, (previous, first), start.part, size, CREATED)
                 ended = is_end(listing.number, size, len(listing.records), listing.total)
-                here = Position(start.part, listing.number + 1, size, CREATED, total=listing.total)
+                marks = (*earlier, mark_of(start.part, listing.number, listing.heads.keys))
+                here = Position(start.part, listing.number + 1, size, CREATED, total=listing.total, marks=marks)
                 yield self._page(listing, start.part, here, ended=ended, requests=listing.response.requests + extra)
                 if ended:
                     return
@@ -320,14 +319,14 @@ class EntityReading:
         assert self._began is not None  # noqa: S101 - set by the first answer
         last = ended and part == len(self._parts) - 1
         if ended and not last:
-            next_position = Position(part=part + 1, size=next_position.size, order=next_position.order)
+            next_position = replace(next_position, part=part + 1, page=1, total=None, step_backs=0)
         notes, self._notes = tuple(self._notes), []
         facts, self._facts = self._facts, None
         return Page(
             records=listing.records,
             keys=listing.heads.keys,
             number=listing.number,
-            cursor=_json(replace(next_position, began=self._began_text(), done=last)),
+            cursor=replace(next_position, began=self._began_text(), done=last).cursor(),
             last=last,
             part=part,
             total=listing.total,
@@ -348,8 +347,6 @@ def _refuses_sort(error: UpstreamError) -> bool:
 
 
 def _nothing_left(position: Position) -> Page:
-    return Page((), (), position.page, _json(position), last=True, part=position.part, total=position.total, requests=0)
-
-
-def _json(position: Position) -> Json:
-    return {field.name: getattr(position, field.name) for field in fields(position)}
+    return Page(
+        (), (), position.page, position.cursor(), last=True, part=position.part, total=position.total, requests=0
+    )
