@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
+from operator import attrgetter
 from typing import Any
 
 import msgspec
@@ -39,6 +40,7 @@ class _AnyHead(msgspec.Struct):
 
 _HEADS = msgspec.json.Decoder(_Heads)
 _ANY_HEAD = msgspec.json.Decoder(_AnyHead)
+_ID, _UPDATED_AT, _ZONE = attrgetter("id"), attrgetter("updatedAt"), attrgetter("tzinfo")
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,11 +62,11 @@ def heads_of(records: Sequence[Raw], body: bytes = b"") -> Heads:
         heads = _HEADS.decode(body).data
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         heads = []
-    keys = tuple(head.id for head in heads)
-    times = tuple(head.updatedAt for head in heads)
+    keys = tuple(map(_ID, heads))
+    times = tuple(map(_UPDATED_AT, heads))
     # One decoding for all is the fast way; whatever is odd about any of them is for the careful one.
     plain = len(heads) == len(records) and all(keys) and "\x00" not in "".join(keys)
-    if plain and {time.tzinfo for time in times} <= {UTC}:
+    if plain and set(map(_ZONE, times)) <= {UTC}:
         return Heads(keys, times)
     careful = [_lenient_head(record) for record in records]
     return Heads(tuple(key for key, _ in careful), tuple(time for _, time in careful))

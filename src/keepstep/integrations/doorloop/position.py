@@ -17,7 +17,8 @@ Mark = tuple[int, int, int, str]
 
 def mark_of(part: int, number: int, keys: Sequence[str | None]) -> Mark:
     """The mark of a page."""
-    return part, number, len(keys), xxh3_128_hexdigest("\n".join(key or "" for key in keys).encode("utf-8", "replace"))
+    text = "\n".join(key or "" for key in keys) if None in keys else "\n".join(keys)  # type: ignore[arg-type]
+    return part, number, len(keys), xxh3_128_hexdigest(text.encode("utf-8", "replace"))
 
 
 @dataclass(frozen=True, slots=True)
