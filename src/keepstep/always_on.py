@@ -6,6 +6,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 
 import structlog
 
+from keepstep.alerts.alerter import Alerter
 from keepstep.dispatch.dispatcher import Dispatcher
 from keepstep.dispatch.janitor import Janitor
 from keepstep.dispatch.queue import Queue
@@ -19,13 +20,16 @@ _log = structlog.get_logger()
 
 @asynccontextmanager
 async def looked_after(service: Service) -> AsyncIterator[None]:
-    """Recover what dead processes left, and prune, while the block lasts: every process that stays does this.
+    """Recover what dead processes left, prune, ping and alert while the block lasts, as every process that stays does.
 
     What other keys encrypt comes under the first one.
     """
     await service.credentials.rotate()
     queue = Queue(service.database)
+    alerter = Alerter(service.database, service.alerts.arrangement)
     async with AsyncExitStack() as stack:
+        await stack.enter_async_context(Loop("alerter", alerter.round).running())
+        await stack.enter_async_context(Loop("pings", service.pings.round).running())
         await stack.enter_async_context(Loop("sweeper", Sweeper(queue).once).running())
         await stack.enter_async_context(Loop("janitor", Janitor(service.database).round).running())
         yield

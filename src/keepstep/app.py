@@ -15,6 +15,7 @@ from urllib.parse import unquote, urlsplit
 import structlog
 from pydantic import SecretStr
 
+from keepstep.alerts.alerter import Arrangement
 from keepstep.config import Settings, catalogue, unknown_entities
 from keepstep.integrations.http import is_loopback
 from keepstep.integrations.registry import Values, integrations
@@ -24,6 +25,7 @@ from keepstep.model.run import Policy
 from keepstep.reliability import tracing
 from keepstep.reliability.politeness import Rules
 from keepstep.service.accounts import Accounts
+from keepstep.service.alerts import Alerts
 from keepstep.service.audit import Audit
 from keepstep.service.commands import Commands
 from keepstep.service.connectors import Connectors, InEffect
@@ -33,6 +35,7 @@ from keepstep.service.feed import Feed
 from keepstep.service.home import made_once
 from keepstep.service.inspection import Inspection
 from keepstep.service.limits import Limits
+from keepstep.service.pings import Pings
 from keepstep.service.schedules import VARIABLES, Given, Schedules
 from keepstep.service.settings import Chosen, Effective, Preferences
 from keepstep.service.setup import Advice, SettingLine, Setup
@@ -272,6 +275,15 @@ class App:
         overview = Overview(database, entities, schedules, limits, preferences)
         credentials = Credentials(database, vault, audit, _CREDENTIALS, self._locked_credentials(), schedules)
         connectors = Connectors(database, self.registered, preferences, credentials, self.in_effect)
+        inspection = Inspection(database, self.registered, connectors, preferences, overview)
+
+        async def ping_every() -> float:
+            return (await preferences.effective()).ping_every
+
+        async def arrangement() -> Arrangement:
+            titles = {key: known.title for key, known in self.registered.items()}
+            return replace((await preferences.effective()).arrangement, titles=titles)
+
         return Service(
             commands=Commands(database, connectors.lent, entities, audit),
             views=Views(database),
@@ -283,8 +295,10 @@ class App:
             preferences=preferences,
             limits=limits,
             overview=overview,
-            inspection=Inspection(database, self.registered, connectors, preferences, overview),
+            inspection=inspection,
             errors=Errors(database),
+            pings=Pings(database, inspection, tuple(self.registered), ping_every),
+            alerts=Alerts(database, audit, arrangement),
             feed=Feed(database),
             database=database,
             dsn=dsn,

@@ -14,12 +14,13 @@ class Webhook:
     def __init__(self) -> None:
         self.posted: list[dict[str, Any]] = []
         self.status, self.body = 202, ""
+        self.headers = {"location": "/elsewhere"}
         self.host = ""
 
     async def answer(self, request: web.BaseRequest) -> web.Response:
         """Any request."""
         self.posted.append(json.loads(await request.text()))
-        return web.Response(status=self.status, text=self.body, headers={"location": "/elsewhere"})
+        return web.Response(status=self.status, text=self.body, headers=self.headers)
 
 
 @asynccontextmanager

@@ -8,7 +8,7 @@ from typing import Any
 import httpx
 import pytest
 
-from keepstep.service.teams import is_legacy, judged
+from keepstep.alerts.teams import is_legacy, judged
 from tests.support.site import Served, served
 from tests.support.webhook import Webhook, webhook
 
@@ -174,7 +174,8 @@ async def test_there_are_no_alerts_and_a_test_needs_a_webhook(site: Served) -> N
     alerts = await site.admin.get("/api/admin/alerts")
     without = await site.admin.post("/api/admin/alerts/test")
 
-    assert (alerts.status_code, alerts.json()) == (200, [])
+    assert (alerts.status_code, alerts.json()["items"], alerts.json()["count"]) == (200, [], 0)
+    assert (alerts.json()["webhook"]["set"], alerts.json()["webhook"]["kind"]) == (False, "none")
     assert (without.status_code, "INTEGRATIONS_TEAMS_WEBHOOK" in without.json()["fix"]) == (409, True)
 
 
@@ -205,6 +206,11 @@ async def test_a_test_message_is_an_adaptive_card_or_for_a_connector_its_own(sit
     assert [answer["delivered"] for answer in (limited, moved, nobody)] == [False] * 3
     assert all(answer["fix"] for answer in (limited, moved, nobody))
     assert (nobody["status"], SECRET in str([accepted, limited, legacy])) == (None, False)
+    kept = await site.sql("SELECT channel, kind, state, status, answer FROM keepstep.alert_messages ORDER BY id")
+    assert [(row["kind"], row["state"]) for row in kept] == [
+        ("test", state) for state in ("sent", "failed", "sent", "failed", "failed")
+    ]
+    assert SECRET not in str(kept)
 
 
 def test_an_address_tells_which_card_it_takes() -> None:

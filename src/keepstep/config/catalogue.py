@@ -5,6 +5,10 @@ from datetime import timedelta
 
 from pydantic import SecretStr
 
+from keepstep.alerts.alerter import Arrangement, Channel
+from keepstep.alerts.channels import Apprise, Teams
+from keepstep.alerts.rules import Thresholds
+from keepstep.config import rules
 from keepstep.config.display import describe
 from keepstep.config.settings import VARIABLES, Settings
 from keepstep.service.settings import Effective
@@ -35,13 +39,35 @@ def in_effect(settings: Settings, chosen: Mapping[str, str]) -> Settings:
 
 
 def effective(settings: Settings) -> Effective:
-    """Those that requests depend on."""
-    webhook = settings.teams_webhook
+    """Those that what goes on depends on."""
     return Effective(
         allow_backfill=settings.allow_manual_backfill,
         stale_after=timedelta(hours=settings.stale_after_hours),
-        webhook=webhook.get_secret_value() if webhook else "",
+        ping_every=settings.ping_every_minutes * 60.0,
+        arrangement=Arrangement(
+            thresholds=Thresholds(timedelta(hours=settings.stale_after_hours), settings.alert_dead_letters),
+            channels=_channels(settings),
+            quiet=rules.quiet_hours(settings.quiet_hours_utc),
+            link=f"{public_address(settings)}/systems/integrations",
+        ),
     )
+
+
+def public_address(settings: Settings) -> str:
+    """Where people reach the page: what they say, or where it is served."""
+    if settings.public_url:
+        return settings.public_url.rstrip("/")
+    host = "127.0.0.1" if settings.host in ("0.0.0.0", "::") else settings.host  # noqa: S104 - compared, not bound
+    return f"http://{f'[{host}]' if ':' in host else host}:{settings.port}"
+
+
+def _channels(settings: Settings) -> tuple[Channel, ...]:
+    found: list[Channel] = []
+    if settings.teams_webhook:
+        found.append(Teams(settings.teams_webhook.get_secret_value()))
+    if settings.apprise_urls:
+        found.append(Apprise(rules.split(settings.apprise_urls.get_secret_value())))
+    return tuple(found)
 
 
 def refusal(variable: str, text: str) -> tuple[str, str] | None:

@@ -73,6 +73,8 @@ def _masked_as(field: str, secret: str) -> str:
             return masked_database(secret)
         case "secret_key":
             return ", ".join("••••" for _ in rules.split(secret))
+        case "apprise_urls":
+            return ", ".join(f"{address.partition('://')[0]}://…••••" for address in rules.split(secret))
         case "teams_webhook":  # its path and its signature let anybody post
             return f"https://{urlsplit(secret).hostname}/…••••"
         case _:

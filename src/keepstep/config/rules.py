@@ -12,6 +12,8 @@ from urllib.parse import urlsplit
 from pydantic import SecretStr
 from pydantic_core import PydanticCustomError
 
+from keepstep.alerts.rules import QuietHours
+
 
 def _refuse(message: str, fix: str) -> PydanticCustomError:
     # Both sentences travel as context: as a template, a brace in them would be read as a place to fill in.
@@ -113,3 +115,25 @@ def names(given: object) -> object:
     if not names:
         raise _refuse("names no entity", "Give names with commas between them, for example owners,units.")
     return names
+
+
+def maybe_web_address(url: str | None) -> str | None:
+    """A web address, or none."""
+    return None if url is None else web_address(url)
+
+
+_HOURS = re.compile(r"(\d{1,2})\s*-\s*(\d{1,2})")
+
+
+def hours(text: str) -> str:
+    """Two hours of the day, with a hyphen between them; or nothing."""
+    found = _HOURS.fullmatch(text)
+    if text and (found is None or max(int(found[1]), int(found[2])) > 24):
+        raise _refuse("names no hours", "Write two hours of the day (UTC) such as 22-6, or leave it out.")
+    return text
+
+
+def quiet_hours(text: str) -> QuietHours | None:
+    """The hours as they are kept to."""
+    found = _HOURS.fullmatch(text)
+    return QuietHours(int(found[1]) % 24, int(found[2]) % 24) if found else None

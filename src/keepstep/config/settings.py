@@ -159,6 +159,50 @@ class Settings(BaseSettings):
         ),
         AfterValidator(rules.webhook),
     ] = None
+    apprise_urls: Annotated[
+        SecretStr | None,
+        Variable(
+            "KEEPSTEP_APPRISE_URLS",
+            "Where alerts go besides: addresses of Apprise (mail, Slack and more), which comes with keepstep[apprise].",
+            "addresses, comma-separated",
+            "none",
+        ),
+    ] = None
+    public_url: Annotated[
+        str | None,
+        Variable(
+            "KEEPSTEP_PUBLIC_URL",
+            "Where people reach the page: the link in alerts.",
+            "http:// or https:// address",
+            "the address that it is served at",
+        ),
+        AfterValidator(rules.maybe_web_address),
+    ] = None
+    quiet_hours_utc: Annotated[
+        str,
+        Variable(
+            "KEEPSTEP_QUIET_HOURS_UTC",
+            "Hours in which only critical alerts are sent; the others wait and come together.",
+            "two hours of the day (UTC), such as 22-6",
+            "none",
+        ),
+        AfterValidator(rules.hours),
+    ] = ""
+    alert_dead_letters: Annotated[
+        int,
+        Variable("KEEPSTEP_ALERT_DEAD_LETTERS", "Alert when a connection has more open dead letters."),
+        Ge(0),
+        Le(1000000000),
+    ] = 100
+    ping_every_minutes: Annotated[
+        int,
+        Variable(
+            "KEEPSTEP_PING_EVERY_MINUTES",
+            "Minutes between two pings of an upstream that nothing else has asked; 0 for none.",
+        ),
+        Ge(0),
+        Le(1440),
+    ] = 5
     allow_manual_backfill: Annotated[
         bool, Variable("ALLOW_MANUAL_BACKFILL", "Whether people may start a full run by hand.", "true or false")
     ] = True

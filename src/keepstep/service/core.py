@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 
 from keepstep.service.accounts import Accounts
+from keepstep.service.alerts import Alerts
 from keepstep.service.audit import Audit
 from keepstep.service.commands import Commands
 from keepstep.service.connectors import Connectors
@@ -10,6 +11,7 @@ from keepstep.service.errors_view import Errors
 from keepstep.service.feed import Feed
 from keepstep.service.inspection import Inspection
 from keepstep.service.limits import Limits
+from keepstep.service.pings import Pings
 from keepstep.service.schedules import Schedules
 from keepstep.service.settings import Preferences
 from keepstep.service.status import Overview
@@ -34,6 +36,8 @@ class Service:
     overview: Overview
     inspection: Inspection
     errors: Errors
+    pings: Pings
+    alerts: Alerts
     feed: Feed
     database: Database
     dsn: str = field(repr=False)

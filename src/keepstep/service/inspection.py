@@ -92,6 +92,10 @@ class Inspection:
             for key, one in self._registered.items()
         ]
 
+    async def is_configured(self, key: str) -> bool:
+        """Whether an integration has credentials."""
+        return await self._connectors.is_configured(key)
+
     async def ping(self, key: str) -> PingAnswer:
         """Whether upstream answers and takes the credentials. Raises ``NotFound``."""
         one = self.known(key)

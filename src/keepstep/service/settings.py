@@ -3,10 +3,11 @@
 import asyncio
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import timedelta
 from typing import Protocol
 
+from keepstep.alerts.alerter import Arrangement
 from keepstep.model.errors import BadRequest, Conflict, NotFound, StoreError
 from keepstep.service.audit import Audit
 from keepstep.service.setup import SettingLine, Setup
@@ -22,11 +23,12 @@ Chosen = Mapping[str, str]
 
 @dataclass(frozen=True, slots=True)
 class Effective:
-    """The settings in effect that requests depend on. ``webhook`` is empty where there is none."""
+    """The settings in effect that what goes on depends on. ``ping_every``: seconds, 0 for never."""
 
     allow_backfill: bool
     stale_after: timedelta
-    webhook: str = field(repr=False)
+    ping_every: float
+    arrangement: Arrangement
 
 
 class Catalogue(Protocol):

@@ -262,6 +262,66 @@ ALTER TABLE keepstep.admin_logs ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY
     CACHE 1
 );
 
+CREATE TABLE keepstep.alert_messages (
+    id bigint NOT NULL,
+    channel text NOT NULL,
+    kind text NOT NULL,
+    rule text,
+    alert_ids bigint[] DEFAULT '{}'::bigint[] NOT NULL,
+    content jsonb NOT NULL,
+    state text DEFAULT 'waiting'::text NOT NULL,
+    attempts integer DEFAULT 0 NOT NULL,
+    next_at timestamp with time zone DEFAULT now() NOT NULL,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    sent_at timestamp with time zone,
+    status integer,
+    answer text,
+    CONSTRAINT alert_messages_check CHECK (((state = 'sent'::text) = (sent_at IS NOT NULL))),
+    CONSTRAINT alert_messages_kind_check CHECK ((kind = ANY (ARRAY['start'::text, 'reminder'::text, 'end'::text, 'test'::text]))),
+    CONSTRAINT alert_messages_state_check CHECK ((state = ANY (ARRAY['waiting'::text, 'sent'::text, 'failed'::text])))
+);
+
+ALTER TABLE keepstep.alert_messages ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
+    SEQUENCE NAME keepstep.alert_messages_id_seq
+    START WITH 1
+    INCREMENT BY 1
+    NO MINVALUE
+    NO MAXVALUE
+    CACHE 1
+);
+
+CREATE TABLE keepstep.alerts (
+    id bigint NOT NULL,
+    connection_id bigint,
+    rule text NOT NULL,
+    severity text NOT NULL,
+    title text NOT NULL,
+    detail text NOT NULL,
+    impact text NOT NULL,
+    fix text NOT NULL,
+    since timestamp with time zone NOT NULL,
+    started_at timestamp with time zone DEFAULT now() NOT NULL,
+    announced_at timestamp with time zone,
+    reminded_at timestamp with time zone,
+    ended_at timestamp with time zone,
+    end_announced boolean DEFAULT false NOT NULL,
+    CONSTRAINT alerts_check CHECK (((NOT end_announced) OR (ended_at IS NOT NULL))),
+    CONSTRAINT alerts_severity_check CHECK ((severity = ANY (ARRAY['critical'::text, 'warning'::text])))
+);
+
+COMMENT ON COLUMN keepstep.alerts.connection_id IS 'null: it concerns the whole service';
+
+COMMENT ON COLUMN keepstep.alerts.since IS 'since when it is so, as far as is known; started_at is when it was noticed';
+
+ALTER TABLE keepstep.alerts ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
+    SEQUENCE NAME keepstep.alerts_id_seq
+    START WITH 1
+    INCREMENT BY 1
+    NO MINVALUE
+    NO MAXVALUE
+    CACHE 1
+);
+
 CREATE TABLE keepstep.api_tokens (
     id bigint NOT NULL,
     name text NOT NULL,
@@ -529,6 +589,26 @@ CREATE TABLE keepstep.migrations (
     applied_at timestamp with time zone DEFAULT now() NOT NULL
 );
 
+CREATE TABLE keepstep.pings (
+    id bigint NOT NULL,
+    connection_id bigint NOT NULL,
+    at timestamp with time zone DEFAULT now() NOT NULL,
+    state text NOT NULL,
+    code text DEFAULT ''::text NOT NULL,
+    reason text NOT NULL,
+    elapsed_ms integer NOT NULL,
+    CONSTRAINT pings_state_check CHECK ((state = ANY (ARRAY['ok'::text, 'degraded'::text, 'failing'::text])))
+);
+
+ALTER TABLE keepstep.pings ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
+    SEQUENCE NAME keepstep.pings_id_seq
+    START WITH 1
+    INCREMENT BY 1
+    NO MINVALUE
+    NO MAXVALUE
+    CACHE 1
+);
+
 CREATE TABLE keepstep.rate_samples (
     id bigint NOT NULL,
     ts timestamp with time zone DEFAULT now() NOT NULL,
@@ -681,6 +761,12 @@ ALTER TABLE keepstep.users ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
 ALTER TABLE ONLY keepstep.admin_logs
     ADD CONSTRAINT admin_logs_pkey PRIMARY KEY (id);
 
+ALTER TABLE ONLY keepstep.alert_messages
+    ADD CONSTRAINT alert_messages_pkey PRIMARY KEY (id);
+
+ALTER TABLE ONLY keepstep.alerts
+    ADD CONSTRAINT alerts_pkey PRIMARY KEY (id);
+
 ALTER TABLE ONLY keepstep.api_tokens
     ADD CONSTRAINT api_tokens_pkey PRIMARY KEY (id);
 
@@ -720,6 +806,9 @@ ALTER TABLE ONLY keepstep.login_failures
 ALTER TABLE ONLY keepstep.migrations
     ADD CONSTRAINT migrations_pkey PRIMARY KEY (version);
 
+ALTER TABLE ONLY keepstep.pings
+    ADD CONSTRAINT pings_pkey PRIMARY KEY (id);
+
 ALTER TABLE ONLY keepstep.rate_samples
     ADD CONSTRAINT rate_samples_pkey PRIMARY KEY (id);
 
@@ -758,6 +847,18 @@ ALTER TABLE ONLY keepstep.users
 
 CREATE INDEX admin_logs_newest ON keepstep.admin_logs USING btree (created_at DESC);
 
+CREATE INDEX alert_messages_newest ON keepstep.alert_messages USING btree (rule, kind, created_at DESC);
+
+CREATE INDEX alert_messages_old ON keepstep.alert_messages USING btree (created_at) WHERE (state <> 'waiting'::text);
+
+CREATE INDEX alert_messages_waiting ON keepstep.alert_messages USING btree (channel, id) WHERE (state = 'waiting'::text);
+
+CREATE INDEX alerts_ended ON keepstep.alerts USING btree (ended_at) WHERE (ended_at IS NOT NULL);
+
+CREATE UNIQUE INDEX alerts_one_open ON keepstep.alerts USING btree (COALESCE(connection_id, (0)::bigint), rule) WHERE (ended_at IS NULL);
+
+CREATE INDEX alerts_untold ON keepstep.alerts USING btree (rule) WHERE (((announced_at IS NULL) AND (ended_at IS NULL)) OR ((ended_at IS NOT NULL) AND (announced_at IS NOT NULL) AND (NOT end_announced)));
+
 CREATE UNIQUE INDEX api_tokens_name ON keepstep.api_tokens USING btree (lower(name)) WHERE (revoked_at IS NULL);
 
 CREATE INDEX checkpoints_of_run ON keepstep.checkpoints USING btree (run_id);
@@ -783,6 +884,10 @@ CREATE INDEX events_to_prune ON keepstep.events USING btree (ts) WHERE ("left"(t
 CREATE UNIQUE INDEX held_deletions_one_open ON keepstep.held_deletions USING btree (connection_id, entity) WHERE (state = 'open'::text);
 
 CREATE INDEX login_failures_recent ON keepstep.login_failures USING btree (what, at);
+
+CREATE INDEX pings_newest ON keepstep.pings USING btree (connection_id, id DESC);
+
+CREATE INDEX pings_old ON keepstep.pings USING btree (at);
 
 CREATE INDEX rate_samples_newest ON keepstep.rate_samples USING btree (ts);
 
@@ -811,6 +916,9 @@ CREATE UNIQUE INDEX users_name ON keepstep.users USING btree (lower(name));
 CREATE TRIGGER schedule_is_edited BEFORE INSERT OR UPDATE OF enabled, interval_seconds, full_at_hour_utc, entities ON keepstep.schedules FOR EACH ROW EXECUTE FUNCTION keepstep.schedule_is_edited();
 
 CREATE TRIGGER schedule_was_edited AFTER INSERT OR UPDATE OF enabled, interval_seconds, full_at_hour_utc, entities ON keepstep.schedules FOR EACH ROW EXECUTE FUNCTION keepstep.schedule_was_edited();
+
+ALTER TABLE ONLY keepstep.alerts
+    ADD CONSTRAINT alerts_connection_id_fkey FOREIGN KEY (connection_id) REFERENCES keepstep.connections(id) ON DELETE CASCADE;
 
 ALTER TABLE ONLY keepstep.checkpoints
     ADD CONSTRAINT checkpoints_connection_id_fkey FOREIGN KEY (connection_id) REFERENCES keepstep.connections(id);
@@ -850,6 +958,9 @@ ALTER TABLE ONLY keepstep.locks
 
 ALTER TABLE ONLY keepstep.locks
     ADD CONSTRAINT locks_run_id_fkey FOREIGN KEY (run_id) REFERENCES keepstep.runs(id);
+
+ALTER TABLE ONLY keepstep.pings
+    ADD CONSTRAINT pings_connection_id_fkey FOREIGN KEY (connection_id) REFERENCES keepstep.connections(id) ON DELETE CASCADE;
 
 ALTER TABLE ONLY keepstep.rate_samples
     ADD CONSTRAINT rate_samples_connection_id_fkey FOREIGN KEY (connection_id) REFERENCES keepstep.connections(id) ON DELETE CASCADE;

@@ -26,7 +26,7 @@ def router(service: Service) -> APIRouter:
         description="200 also when it does not: the reason is the answer.",
     )  # fmt: skip
     async def ping(integration: InPath) -> PingAnswer:
-        return await service.inspection.ping(integration)
+        return await service.pings.ping(integration)
 
     @routes.get("/{integration}/check", summary="What one endpoint of upstream answers")
     async def check(

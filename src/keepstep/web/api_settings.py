@@ -1,28 +1,23 @@
 """What can be changed while Keepstep runs: the schedule, the settings, and where alerts go."""
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter, Path
+from fastapi import APIRouter, Path, Query
 from pydantic import Field, StringConstraints
 
-from keepstep.model.errors import BadRequest, Conflict
+from keepstep.model.errors import BadRequest
 from keepstep.model.schedule import Role
-from keepstep.service import teams
+from keepstep.service.alerts import MOST_LISTED, AlertList, TestDelivery
 from keepstep.service.core import Service
 from keepstep.service.schedules import LEAST_MINUTES, MOST_MINUTES, ScheduleView
 from keepstep.service.setup import SettingLine, Setup
-from keepstep.service.shapes import Absent, Shape
-from keepstep.service.teams import Delivery, Message
+from keepstep.service.shapes import Absent
 from keepstep.web.openapi import problems
 from keepstep.web.parameters import Body, IntegrationKey, Word
 from keepstep.web.security import Admin, needs
 
 _VIEWER = [needs(Role.VIEWER)]
 Variable = Annotated[str, Path(description="Its name in the environment.", examples=["KEEPSTEP_DROP_GUARD_PERCENT"])]
-_TEST = Message(
-    title="Keepstep: test message",
-    text="This is a test. Alerts of Keepstep will arrive here. Nothing is wrong, and nothing needs to be done.",
-)
 
 
 class ScheduleChange(Body):
@@ -44,13 +39,6 @@ class NewValue(Body):
         StringConstraints(min_length=1, max_length=4000, pattern=r"^[^\x00]*[^\s\x00][^\x00]*$"),
         Field(examples=["40"]),
     ]
-
-
-class Alert(Shape):
-    """Something that somebody must look at."""
-
-    rule: str
-    message: str
 
 
 def router(service: Service) -> APIRouter:
@@ -103,20 +91,15 @@ def _settings(routes: APIRouter, service: Service) -> None:
 
 def _alerts(routes: APIRouter, service: Service) -> None:
     @routes.get("/alerts", summary="What somebody must look at", tags=["alerts"], dependencies=_VIEWER)
-    async def alerts() -> list[Alert]:
-        return []  # no rule raises any yet
+    async def alerts(
+        state: Annotated[Literal["open", "ended"] | None, Query(description="Only those that are so.")] = None,
+        limit: Annotated[int, Query(ge=1, le=MOST_LISTED)] = 100,
+    ) -> AlertList:
+        return await service.alerts.list(state=state, limit=limit)
 
     @routes.post(
         "/alerts/test", summary="Send a test message to where alerts go", tags=["alerts"], responses=problems(409),
         description="200 also when it does not arrive: what became of it is the answer. 409 where no webhook is set.",
     )  # fmt: skip
-    async def test_alert(who: Admin) -> Delivery:
-        webhook = (await service.preferences.effective()).webhook
-        if not webhook:
-            raise Conflict(
-                "No webhook is set: alerts go nowhere.",
-                fix="Set INTEGRATIONS_TEAMS_WEBHOOK to the address of a Teams workflow.",
-            )
-        delivery = await teams.deliver(webhook, _TEST)
-        await service.audit.record(who.name, "alerts.test", {}, delivery.message)
-        return delivery
+    async def test_alert(who: Admin) -> TestDelivery:
+        return await service.alerts.test(by=who.name)

@@ -4,40 +4,41 @@ Workflows answer 202 when they have taken a message. A connector answers 200, an
 take it (https://learn.microsoft.com/microsoftteams/platform/webhooks-and-connectors/how-to/connectors-using).
 """
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import urlsplit
 
 import aiohttp
 
+from keepstep.alerts.messages import Message
 from keepstep.integrations.http import environment_proxy
-from keepstep.service.shapes import Shape
+from keepstep.reliability.rate_headers import parse_rate_headers
 
+MOST_BYTES = 28 * 1024
+"""A larger message is refused: https://learn.microsoft.com/connectors/teams."""
 _TIMEOUT = 15.0
 _MOST_SHOWN = 300
 _CARD = "application/vnd.microsoft.card.adaptive"
 _COLOURS = {"attention": "D13438", "warning": "C19C00", "good": "107C10"}
 
 
-class Delivery(Shape):
-    """What became of a message. ``status``: the answer's, null where there was none; ``fix`` is empty if it arrived."""
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """What became of a message. ``status``: the answer's, None where there was none; ``fix`` is empty if it arrived.
+
+    ``after``: seconds to wait before another try, where the other side says. ``hopeless``: this message will never be
+    taken, whatever becomes of the other side.
+    """
 
     delivered: bool
     status: int | None
     message: str
-    fix: str
-
-
-@dataclass(frozen=True, slots=True)
-class Message:
-    """What is to be said. ``mood``: attention, warning or good; ``facts``: names and values below the text."""
-
-    title: str
-    text: str
-    mood: str = "good"
-    facts: Sequence[tuple[str, str]] = ()
-    link: str = ""
+    fix: str = ""
+    after: float | None = None
+    hopeless: bool = False
 
 
 def is_legacy(webhook: str) -> bool:
@@ -47,16 +48,33 @@ def is_legacy(webhook: str) -> bool:
     return host == "outlook.office.com" or host.endswith(".webhook.office.com") or "/webhookb2/" in parts.path
 
 
-def payload(message: Message, *, legacy: bool) -> dict[str, Any]:
-    """The JSON to post."""
-    return _connector_card(message) if legacy else _adaptive_card(message)
+def payload(message: Message, *, legacy: bool) -> bytes:
+    """The JSON to post, shortened until Teams takes it."""
+    make = _connector_card if legacy else _adaptive_card
+    while True:
+        body = json.dumps(make(message), ensure_ascii=False).encode("utf-8", "replace")
+        if len(body) < MOST_BYTES:
+            return body
+        message = _shortened(message)
+
+
+def _shortened(message: Message) -> Message:
+    """About half as long, and saying so."""
+
+    def half(text: str) -> str:
+        return text if len(text) < 40 else f"{text[: len(text) // 2]} … (shortened)"
+
+    return replace(
+        message, title=half(message.title), text=half(message.text),
+        facts=tuple((half(name), half(value)) for name, value in message.facts[:20]),
+    )  # fmt: skip
 
 
 def judged(status: int, body: str) -> Delivery:
     """What an answer means."""
     refused = "http error 429" in body.lower()
     if status == 202 or (status == 200 and not refused):
-        return Delivery(delivered=True, status=status, message="Teams took the message.", fix="")
+        return Delivery(delivered=True, status=status, message="Teams took the message.")
     if refused or status == 429:
         words, fix = "Teams takes no more messages for now.", "Try again in some minutes."
     elif status in (401, 403, 404, 410):
@@ -68,7 +86,9 @@ def judged(status: int, body: str) -> Delivery:
     else:
         words, fix = f"Teams refused the message (HTTP {status}).", "Look at the flow's run history in Teams."
     shown = " ".join(body.split())[:_MOST_SHOWN]
-    return Delivery(delivered=False, status=status, message=f"{words} {shown}".rstrip(), fix=fix)
+    return Delivery(
+        delivered=False, status=status, message=f"{words} {shown}".rstrip(), fix=fix, hopeless=status in (400, 413, 422)
+    )
 
 
 async def deliver(webhook: str, message: Message) -> Delivery:
@@ -78,12 +98,14 @@ async def deliver(webhook: str, message: Message) -> Delivery:
         async with (
             aiohttp.ClientSession(timeout=timeout) as session,
             session.post(
-                webhook, json=payload(message, legacy=is_legacy(webhook)), allow_redirects=False,
-                proxy=environment_proxy(webhook),
+                webhook, data=payload(message, legacy=is_legacy(webhook)), allow_redirects=False,
+                headers={"Content-Type": "application/json"}, proxy=environment_proxy(webhook),
             ) as answer,
         ):  # fmt: skip
             body = (await answer.content.read(4096)).decode("utf-8", "replace")
-            return judged(answer.status, body.replace(webhook, "…"))
+            headers = {name.lower(): value for name, value in answer.headers.items()}
+            after = parse_rate_headers(headers, datetime.now(UTC)).retry_after
+            return replace(judged(answer.status, masked(body, webhook)), after=after)
     except TimeoutError:
         words = f"The webhook gave no answer within {_TIMEOUT:.0f} s."
         return Delivery(delivered=False, status=None, message=words, fix="Try again in a minute.")
@@ -92,6 +114,15 @@ async def deliver(webhook: str, message: Message) -> Delivery:
         return Delivery(
             delivered=False, status=None, message=words, fix="Check INTEGRATIONS_TEAMS_WEBHOOK and the way out."
         )
+
+
+def masked(text: str, webhook: str) -> str:
+    """A text without the address and its signature."""
+    query = urlsplit(webhook).query
+    signature = next((part[4:] for part in query.split("&") if part.startswith("sig=")), "")
+    for secret in filter(None, (webhook, query, signature)):
+        text = text.replace(secret, "…")
+    return text
 
 
 def _adaptive_card(message: Message) -> dict[str, Any]:
