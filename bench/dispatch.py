@@ -67,7 +67,9 @@ def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m bench.dispatch", description=__doc__)
     parser.add_argument("--schedules", type=int, default=1_000_000, help="how many there are")
     parser.add_argument("--due", type=int, default=60_000, help="how many are due at once, for each way to dispatch")
-    parser.add_argument("--rounds", type=int, default=3, help="how often each way has its turn; the best one counts")
+    parser.add_argument(
+        "--rounds", type=int, default=3, help="how often each way has its turn; the best one counts; 0: leave that out"
+    )
     parser.add_argument("--seconds", type=int, default=10, help="how long 1,000 come due every second")
     parser.add_argument("--idle", type=int, default=60, help="seconds of waiting")
     parser.add_argument("--out", type=Path, help="a file for the results as JSON")
@@ -97,7 +99,8 @@ async def measure(place: Server, options: argparse.Namespace) -> list[Result]:
     async with database.connection() as connection:
         await migrate(connection)
         await set_the_stage(connection, options.schedules)
-    tell(*await rates(place, database, options))
+    if options.rounds:
+        tell(*await rates(place, database, options))
     await clear(database)
     place.settle(DATABASE)
     tell(*await punctuality(database, options.seconds))
