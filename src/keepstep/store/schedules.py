@@ -1,4 +1,4 @@
-"""Schedules, and what a dispatch does with those that are due (the functions of ``migrations/0004_dispatch.sql``)."""
+"""Schedules, and what a dispatch does with those that are due (the functions of ``migrations/0004``, ``0006``)."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
@@ -10,7 +10,7 @@ from keepstep.store import runs
 from keepstep.store.db import Connection
 from keepstep.store.queries import queries
 
-BATCH = 500
+BATCH = 1000
 MOST_LISTED = 1000
 _SCHEDULES = queries("schedules")
 _INSTANTS = ("anchor_at", "due_at", "delta_at", "full_at")

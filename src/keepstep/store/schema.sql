@@ -2,6 +2,21 @@
 
 CREATE SCHEMA keepstep;
 
+CREATE FUNCTION keepstep.connection_has_no_runs() RETURNS trigger
+    LANGUAGE plpgsql
+    AS $$
+BEGIN
+    PERFORM FROM keepstep.connections WHERE id = OLD.id FOR UPDATE;
+    PERFORM FROM keepstep.schedules s JOIN keepstep.schedule_times t ON t.schedule_id = s.id
+    WHERE s.connection_id = OLD.id FOR UPDATE;
+    IF EXISTS (SELECT FROM keepstep.runs WHERE connection_id = OLD.id) THEN
+        RAISE foreign_key_violation USING MESSAGE = format('Connection %s has runs.', OLD.id),
+            SCHEMA = 'keepstep', TABLE = 'runs', COLUMN = 'connection_id';
+    END IF;
+    RETURN OLD;
+END
+$$;
+
 CREATE PROCEDURE keepstep.dispatch(IN batch integer DEFAULT 500)
     LANGUAGE plpgsql
     AS $$
@@ -21,31 +36,37 @@ BEGIN
 END
 $$;
 
-CREATE FUNCTION keepstep.dispatch_due(batch integer DEFAULT 500, moment timestamp with time zone DEFAULT now(), OUT started bigint[], OUT skipped bigint[], OUT more boolean, OUT next_due timestamp with time zone) RETURNS record
+CREATE FUNCTION keepstep.dispatch_due(batch integer DEFAULT 1000, moment timestamp with time zone DEFAULT now(), OUT started bigint[], OUT skipped bigint[], OUT more boolean, OUT next_due timestamp with time zone) RETURNS record
     LANGUAGE plpgsql
     SET enable_seqscan TO 'off'
     AS $$
 DECLARE
     claimed bigint[];
+    places tid[];
+    dues timestamptz[];
+    deltas timestamptz[];
+    fulls timestamptz[];
+    told bigint;
 BEGIN
     -- A crash of the server may undo the last moments of it as a whole: then they are due still.
     PERFORM set_config('synchronous_commit', 'off', true);
     PERFORM keepstep.tick(moment);
-    SELECT coalesce(array_agg(c.schedule_id), '{}') INTO claimed FROM (
-        SELECT t.schedule_id FROM keepstep.schedule_times t WHERE t.due_at <= moment
+    SELECT coalesce(array_agg(c.schedule_id), '{}'), array_agg(c.ctid), array_agg(c.due_at), array_agg(c.delta_at), array_agg(c.full_at)
+    INTO claimed, places, dues, deltas, fulls FROM (
+        SELECT t.ctid, t.schedule_id, t.due_at, t.delta_at, t.full_at FROM keepstep.schedule_times t WHERE t.due_at <= moment
         ORDER BY t.due_at LIMIT batch FOR UPDATE SKIP LOCKED
     ) c;
     started := '{}';
     skipped := '{}';
     IF claimed <> '{}' THEN
         WITH due AS MATERIALIZED (
-            SELECT s.id, s.connection_id, s.entities, s.full_at_hour_utc, t.due_at,
+            SELECT s.id, s.connection_id, s.entities, s.full_at_hour_utc, t.place, t.due_at,
                    CASE WHEN s.full_at_hour_utc IS NOT NULL THEN t.full_at END AS full_at,
                    CASE WHEN t.delta_at > moment THEN t.delta_at
                         ELSE keepstep.next_slot(moment, s.anchor_at, s.interval_seconds) END AS delta_at,
                    t.full_at IS NOT NULL AND t.full_at <= moment AND s.full_at_hour_utc IS NOT NULL AS is_full
-            FROM keepstep.schedule_times t JOIN keepstep.schedules s ON s.id = t.schedule_id
-            WHERE t.schedule_id = ANY (claimed)
+            FROM unnest(claimed, places, dues, deltas, fulls) AS t (schedule_id, place, due_at, delta_at, full_at)
+            JOIN keepstep.schedules s ON s.id = t.schedule_id
         ), queued AS (
             -- In the order of connections: two callers that meet at the same ones cannot lock each other out.
             INSERT INTO keepstep.runs (connection_id, mode, dry_run, trigger, entities, state, in_queue, schedule_id,
@@ -55,24 +76,35 @@ BEGIN
                    d.due_at, d.is_full AND extract(hour FROM moment AT TIME ZONE 'UTC') <> d.full_at_hour_utc, moment, moment
             FROM due d ORDER BY d.connection_id, d.is_full DESC, d.due_at
             ON CONFLICT (connection_id) WHERE state IN ('queued', 'running', 'waiting') DO NOTHING
-            RETURNING id, schedule_id
+            RETURNING id, schedule_id, connection_id, mode
         ), moved AS (
             UPDATE keepstep.schedule_times t
             SET delta_at = n.delta_at, full_at = n.full_at, due_at = least(n.delta_at, n.full_at)
             FROM (
-                SELECT d.id, d.delta_at, CASE
+                SELECT d.place, d.delta_at, CASE
                     WHEN NOT d.is_full THEN d.full_at
                     WHEN d.id IN (SELECT q.schedule_id FROM queued q)
                     THEN keepstep.next_full(moment, d.full_at_hour_utc, keepstep.jitter(d.id, 86400), true)
                     ELSE moment + interval '5 minutes' END AS full_at
                 FROM due d
             ) n
-            WHERE t.schedule_id = n.id
+            WHERE t.ctid = n.place
+        ), added AS (
+            INSERT INTO keepstep_queue.procrastinate_jobs (queue_name, priority, task_name, lock, queueing_lock, args)
+            SELECT CASE WHEN q.mode = 'backfill' THEN 'full' ELSE 'scheduled' END,
+                   CASE WHEN q.mode = 'backfill' THEN 10 ELSE 50 END,
+                   'keepstep.run', 'connection/' || q.connection_id, 'run/' || q.id, ('{"run_id": ' || q.id || '}')::jsonb
+            FROM queued q
+            RETURNING id, queue_name
+        ), notices AS (
+            SELECT pg_notify('procrastinate_queue_v1#' || a.queue_name,
+                             json_build_object('type', 'job_inserted', 'job_id', max(a.id))::text)
+            FROM added a GROUP BY a.queue_name
         )
         SELECT coalesce((SELECT array_agg(q.id) FROM queued q), '{}'),
-               coalesce(array_agg(d.id) FILTER (WHERE d.id NOT IN (SELECT q.schedule_id FROM queued q)), '{}')
-        INTO started, skipped FROM due d;
-        PERFORM keepstep.enqueue(started);
+               coalesce(array_agg(d.id) FILTER (WHERE d.id NOT IN (SELECT q.schedule_id FROM queued q)), '{}'),
+               (SELECT count(*) FROM notices)
+        INTO started, skipped, told FROM due d;
     END IF;
     more := cardinality(claimed) >= batch;
     next_due := (SELECT min(t.due_at) FROM keepstep.schedule_times t WHERE t.due_at > moment);
@@ -142,6 +174,19 @@ CREATE FUNCTION keepstep.next_slot(moment timestamp with time zone, anchor times
         - mod(mod(((extract(epoch FROM moment) - extract(epoch FROM anchor)) * 1000000)::bigint, interval_seconds * 1000000::bigint)
               + interval_seconds * 1000000::bigint, interval_seconds * 1000000::bigint)
     ) * interval '1 microsecond'
+$$;
+
+CREATE FUNCTION keepstep.run_has_connection() RETURNS trigger
+    LANGUAGE plpgsql
+    AS $$
+BEGIN
+    PERFORM FROM keepstep.connections WHERE id = NEW.connection_id FOR KEY SHARE;
+    IF NOT FOUND THEN
+        RAISE foreign_key_violation USING MESSAGE = format('There is no connection %s for a run.', NEW.connection_id),
+            SCHEMA = 'keepstep', TABLE = 'runs', COLUMN = 'connection_id';
+    END IF;
+    RETURN NULL;
+END
 $$;
 
 CREATE FUNCTION keepstep.schedule_is_edited() RETURNS trigger
@@ -895,13 +940,13 @@ CREATE INDEX request_minutes_old ON keepstep.request_minutes USING btree (minute
 
 CREATE INDEX runs_failed ON keepstep.runs USING btree (connection_id, id DESC) WHERE (state = ANY (ARRAY['failed'::text, 'crashed'::text]));
 
-CREATE INDEX runs_live ON keepstep.runs USING btree (state, id) WHERE (state = ANY (ARRAY['queued'::text, 'running'::text, 'waiting'::text]));
-
 CREATE INDEX runs_newest ON keepstep.runs USING btree (connection_id, id DESC);
 
 CREATE INDEX runs_nightly ON keepstep.runs USING btree (schedule_id, created_at) WHERE (trigger = 'nightly'::text);
 
 CREATE UNIQUE INDEX runs_one_live ON keepstep.runs USING btree (connection_id) WHERE (state = ANY (ARRAY['queued'::text, 'running'::text, 'waiting'::text]));
+
+CREATE INDEX runs_taken_up ON keepstep.runs USING btree (state, id) WHERE (state = ANY (ARRAY['running'::text, 'waiting'::text]));
 
 CREATE INDEX runs_uncounted ON keepstep.runs USING btree (id) WHERE ((finished_at IS NOT NULL) AND (NOT counted));
 
@@ -912,6 +957,12 @@ CREATE INDEX schedule_times_due ON keepstep.schedule_times USING btree (due_at);
 CREATE INDEX sessions_of_user ON keepstep.sessions USING btree (user_id);
 
 CREATE UNIQUE INDEX users_name ON keepstep.users USING btree (lower(name));
+
+CREATE TRIGGER connection_has_no_runs BEFORE DELETE ON keepstep.connections FOR EACH ROW EXECUTE FUNCTION keepstep.connection_has_no_runs();
+
+CREATE TRIGGER run_has_connection AFTER INSERT ON keepstep.runs FOR EACH ROW WHEN ((new.schedule_id IS NULL)) EXECUTE FUNCTION keepstep.run_has_connection();
+
+CREATE TRIGGER run_keeps_connection AFTER UPDATE OF connection_id ON keepstep.runs FOR EACH ROW WHEN ((new.connection_id <> old.connection_id)) EXECUTE FUNCTION keepstep.run_has_connection();
 
 CREATE TRIGGER schedule_is_edited BEFORE INSERT OR UPDATE OF enabled, interval_seconds, full_at_hour_utc, entities ON keepstep.schedules FOR EACH ROW EXECUTE FUNCTION keepstep.schedule_is_edited();
 
@@ -970,9 +1021,6 @@ ALTER TABLE ONLY keepstep.request_minutes
 
 ALTER TABLE ONLY keepstep.run_entities
     ADD CONSTRAINT run_entities_run_id_fkey FOREIGN KEY (run_id) REFERENCES keepstep.runs(id) ON DELETE CASCADE;
-
-ALTER TABLE ONLY keepstep.runs
-    ADD CONSTRAINT runs_connection_id_fkey FOREIGN KEY (connection_id) REFERENCES keepstep.connections(id);
 
 ALTER TABLE ONLY keepstep.schedule_times
     ADD CONSTRAINT schedule_times_schedule_id_fkey FOREIGN KEY (schedule_id) REFERENCES keepstep.schedules(id) ON DELETE CASCADE;

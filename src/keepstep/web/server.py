@@ -14,6 +14,7 @@ from fastapi import FastAPI
 from keepstep.model.errors import BadRequest
 
 _FILES = 8192
+_TICK = 1.0
 _MOST_SILENCE_MS = 60_000
 """A browser that takes nothing of what was sent for so long is cut off: else its place in the live feed stays taken."""
 
@@ -37,7 +38,7 @@ class Place:
         try:
             yield
         finally:
-            server.should_exit = True
+            server.end()
             await serve
 
     def close(self) -> None:
@@ -59,11 +60,27 @@ class Site(Place):
 
 
 class _Server(uvicorn.Server):
-    """Leaves signals to whoever runs it."""
+    """Leaves signals to whoever runs it, and the processor to others: as it comes it wakes up ten times a second."""
+
+    def __init__(self, config: uvicorn.Config) -> None:
+        super().__init__(config)
+        self._ended = asyncio.Event()
+
+    def end(self) -> None:
+        """Answer what is under way, then nothing more."""
+        self.should_exit = True
+        self._ended.set()
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
         yield
+
+    async def main_loop(self) -> None:
+        """Until the end, with the time of day in the headers of answers, which has seconds."""
+        while not await self.on_tick(0):
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(_TICK):
+                    await self._ended.wait()
 
 
 def _listen(host: str, port: int) -> socket.socket:
