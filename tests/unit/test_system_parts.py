@@ -6,7 +6,6 @@ import sys
 from pathlib import Path
 
 import pytest
-
 from tools import system_parts
 from tools.system_parts import Missing, needed
 
