@@ -35,7 +35,7 @@ class Ordinary:
 
     def __init__(self, place: Path) -> None:
         self.place = place
-        self._running: list[int] = []
+        self._running: list[tuple[int, signal.Signals]] = []
         self._identity = self._choose()
 
     def _choose(self) -> Identity:
@@ -55,12 +55,11 @@ class Ordinary:
             )
         assert code == 0, self.said
 
-    def start(self, *command: str | Path) -> int:
-        """Until the block ends; gives its process id."""
+    def start(self, *command: str | Path, ends_on: signal.Signals) -> None:
+        """Until the block ends, or this process does."""
         with self._log() as log:
             pid = identities.start([*map(str, command)], self._identity, directory=self.place, output=log)
-        self._running.append(pid)
-        return pid
+        self._running.append((pid, ends_on))
 
     def write(self, name: str, text: str) -> Path:
         """A file that the programs can read."""
@@ -76,8 +75,8 @@ class Ordinary:
 
     def end(self) -> None:
         """End what runs."""
-        for pid in self._running:
-            os.kill(pid, signal.SIGINT)
+        for pid, number in self._running:
+            os.kill(pid, number)
             self._end_of(pid)
 
     @contextlib.contextmanager
@@ -115,6 +114,39 @@ def pooled(dsn: str, *, mode: str = "transaction", size: int = 3) -> Iterator[st
         settings = POOLER.format(
             sockets=to["host"], port=to["port"], user=to["user"], place=user.place, mode=mode, size=size
         )
-        user.start(needed("pgbouncer"), user.write("pgbouncer.ini", settings))
+        user.start(needed("pgbouncer"), user.write("pgbouncer.ini", settings), ends_on=signal.SIGTERM)
         eventually(lambda: (user.place / ".s.PGSQL.6432").exists())
         yield f"postgresql://{to['user']}@/{to['dbname']}?host={user.place}&port=6432"
+
+
+@contextlib.contextmanager
+def cluster(**settings: str) -> Iterator[str]:
+    """A PostgreSQL of the machine, the one with pg_cron, with these settings; gives the way to its empty database.
+
+    ``{sockets}`` in a setting stands for the directory of its socket.
+    """
+    with ordinary() as user:
+        data = user.place / "data"
+        user.run(
+            needed("initdb"), f"--pgdata={data}", "--username=keepstep", "--auth=trust", "--encoding=UTF8",
+            "--locale=C", "--no-sync",
+        )  # fmt: skip
+        given = {"listen_addresses": "", "unix_socket_directories": str(user.place), "fsync": "off", **settings}
+        options = [
+            word for name, value in given.items() for word in ("-c", f"{name}={value.format(sockets=user.place)}")
+        ]
+        user.start(needed("postgres"), "-D", data, *options, ends_on=signal.SIGINT)
+        dsn = f"postgresql://keepstep@/keepstep?host={user.place}&port=5432"
+
+        def made() -> bool:
+            with contextlib.suppress(psycopg.OperationalError):
+                with psycopg.connect(dsn, dbname="postgres", autocommit=True) as connection:
+                    connection.execute("CREATE DATABASE keepstep")
+                return True
+            return False
+
+        try:
+            eventually(made)
+        except AssertionError:
+            raise AssertionError(user.said) from None
+        yield dsn
