@@ -5,6 +5,7 @@ from Debian's or Ubuntu's packages and is unpacked, not installed: that needs no
 nothing outside .venv. Where that cannot be done it says what to install, and fails. Standard library only.
 """
 
+import contextlib
 import os
 import re
 import shutil
@@ -68,11 +69,11 @@ def _servers_with_cron(_: Part) -> Iterator[Path]:
     """The directories of PostgreSQL servers that have pg_cron: on PATH, and where Debian hides them."""
     hidden = sorted(Path("/usr/lib/postgresql").glob("*/bin"), key=lambda place: place.parent.name, reverse=True)
     for place in (*(Path(place) for place in os.get_exec_path() if place), *hidden):
-        tool = place / "pg_config"
-        if not (place / "postgres").exists() or not tool.exists():
+        if not all(os.access(place / program, os.X_OK) for program in ("postgres", "pg_config")):
             continue
-        if (Path(_run(str(tool), "--sharedir").strip()) / "extension/pg_cron.control").exists():
-            yield place.resolve()
+        with contextlib.suppress(Missing):
+            if (Path(_run(str(place / "pg_config"), "--sharedir").strip()) / "extension/pg_cron.control").exists():
+                yield place.resolve()
 
 
 def _postgres_packages() -> tuple[str, ...]:

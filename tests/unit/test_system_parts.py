@@ -52,3 +52,12 @@ def test_a_test_that_lacks_a_program_fails_with_what_to_do(monkeypatch: pytest.M
     monkeypatch.setattr(system_parts, "PLACE", tmp_path)
     with pytest.raises(Missing, match=r"pgbouncer is not here.*python tools/system_parts\.py"):
         needed("pgbouncer")
+
+
+def test_a_postgresql_that_cannot_say_where_it_lies_is_no_obstacle(tmp_path: Path) -> None:
+    for name in ("postgres", "pg_config"):
+        (tmp_path / name).write_text("#!/bin/sh\nexit 1\n")
+        (tmp_path / name).chmod(0o755)
+    path = f"{tmp_path}:{os.environ['PATH']}"
+    done = subprocess.run([sys.executable, SCRIPT], env={**os.environ, "PATH": path}, capture_output=True, text=True)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
