@@ -1,4 +1,4 @@
-# Needs make and Python 3.11 or newer; everything else goes into .venv. `make` alone shows this menu.
+# Needs git, make and Python 3.11 or newer; everything else goes into .venv. `make` alone shows this menu.
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test check bench soak schema lock clean
@@ -14,6 +14,7 @@ demo: .venv/.run ## see it work: an emulated DoorLoop arrives in a real PostgreS
 	@exec .venv/bin/keepstep demo $(ARGS)
 
 test: .venv/.dev ## run the tests, two at a time (some: make test ARGS=tests/unit)
+	@.venv/bin/python tools/system_parts.py
 	@.venv/bin/python -m pytest -n 2 $(ARGS)
 
 check: .venv/.dev ## everything that CI checks besides the tests

@@ -1,17 +1,21 @@
 """One embedded PostgreSQL for the whole session; a database of its own, copied from a migrated one, for each test."""
 
+import os
 import shutil
 import tempfile
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
+from tools import system_parts
 
 from keepstep.store.db import Connection, Database
 from keepstep.store.embedded import EmbeddedPostgres
 from tests.support.server import TestServer, fast_place
 from tests.support.sync import Sync
 from tests.support.upstream import Upstream, serving
+
+os.environ["PATH"] = os.pathsep.join([os.environ["PATH"], *map(str, system_parts.places())])
 
 
 @pytest.fixture(scope="session")

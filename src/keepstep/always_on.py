@@ -41,8 +41,10 @@ async def working(
 ) -> AsyncIterator[asyncio.Task[None]]:
     """Dispatch schedules and perform runs while the block lasts; at its end runs are given back.
 
-    Gives the worker's task, which ends only with ``CannotWork``, after ``patience`` seconds without a database.
+    Gives the worker's task, which ends only with ``CannotWork``, after ``patience`` seconds without a database. Raises
+    ``NoSession`` where only a transaction pooler can be reached.
     """
+    await service.database.require_sessions()
     for line in await service.schedules.settle():
         _log.info(line)
     queue = Queue(service.database)

@@ -149,6 +149,12 @@ class App:
             for key, registered in self.registered.items()
             for message, fix in registered.warnings(self.values(key))
         ]
+        if self.embedded and self.settings.direct_database_url is not None:
+            about, where = "KEEPSTEP_DIRECT_DATABASE_URL", "DATABASE_URL"
+            words = f"{about} is given, but {where} is not: the embedded database is in use."
+            advice.append(
+                Advice(about=about, message=words, fix=f"Set {where} too; without a pooler it is enough alone.")
+            )
         return Setup(
             settings=lines,
             warnings=[Advice(about=p.variable, message=p.message, fix=p.fix) for p in problems] + advice,
@@ -198,6 +204,7 @@ class App:
         """The same on the embedded database, whatever ``DATABASE_URL`` says, reading an emulated DoorLoop."""
         changes = {
             "database_url": None,
+            "direct_database_url": None,
             "doorloop_base_url": base_url,
             "doorloop_api_key": SecretStr(api_key),
             "allow_manual_backfill": True,
@@ -217,14 +224,13 @@ class App:
         embedded database is doing. Raises ``StoreError``.
         """
         async with AsyncExitStack() as stack:
-            dsn, embedded = await self._database(stack, on_wait)
-            database = Database(dsn)
+            database, embedded = await self._database(stack, on_wait)
             if migrated:
                 async with database.connection() as connection:
                     await migrate(connection)
             if pooled:
                 await stack.enter_async_context(database.pooled())
-            service = self._service(database, dsn, embedded)
+            service = self._service(database, embedded)
             stack.push_async_callback(service.connectors.aclose)
             yield service
 
@@ -251,9 +257,15 @@ class App:
             return contextlib.nullcontext()
         return tracing.exported(version("keepstep"))
 
-    async def _database(self, stack: AsyncExitStack, on_wait: Callable[[str], None] | None) -> tuple[str, bool]:
+    async def _database(self, stack: AsyncExitStack, on_wait: Callable[[str], None] | None) -> tuple[Database, bool]:
         if self.settings.database_url is not None:
-            return self.settings.database_url.get_secret_value(), False
+            direct = self.settings.direct_database_url
+            database = Database(
+                self.settings.database_url.get_secret_value(), direct=direct.get_secret_value() if direct else None
+            )
+            if direct is not None:
+                await database.require_one_place()
+            return database, False
         opening = asyncio.create_task(asyncio.to_thread(EmbeddedPostgres.open, self.home, on_wait=on_wait))
         try:
             server = await asyncio.shield(opening)
@@ -261,9 +273,9 @@ class App:
             (await opening).close()
             raise
         stack.callback(server.close)
-        return server.dsn, True
+        return Database(server.dsn), True
 
-    def _service(self, database: Database, dsn: str, embedded: bool) -> Service:
+    def _service(self, database: Database, embedded: bool) -> Service:
         entities = {key: known.entities for key, known in self.registered.items()}
         audit = Audit(database, lambda: self.secrets)
         vault = Vault(self._secret_keys)
@@ -301,7 +313,7 @@ class App:
             alerts=Alerts(database, audit, arrangement),
             feed=Feed(database),
             database=database,
-            dsn=dsn,
+            dsn=database.direct,
             embedded=embedded,
         )
 

@@ -171,6 +171,31 @@ async def test_without_credentials_it_is_idle_until_there_are_some(schedules: Ma
     assert await stage.times(view.id) == before
 
 
+async def test_enabled_live_without_credentials_it_is_idle_and_credentials_make_it_due(
+    schedules: Make, stage: Stage
+) -> None:
+    live = schedules(missing="DOORLOOP_API_KEY")
+    await live.settle()
+    view = await live.resume("doorloop", by="ann")
+    assert (view.enabled, view.idle, view.next_run) == (True, True, None)
+    assert await stage.dispatch() == ([], [])
+    await stage.call("UPDATE keepstep.connections SET credentials = 'x', credentials_set_at = now()")
+    await live.awaken("doorloop")
+    assert (await live.set("doorloop", {"interval_minutes": 30}, by="ann")).idle is False
+    assert len((await stage.dispatch())[0]) == 1
+
+
+async def test_credentials_in_the_environment_of_the_service_count_for_a_command_beside_it(
+    schedules: Make, stage: Stage
+) -> None:
+    await schedules().settle()
+    beside = schedules(missing="DOORLOOP_API_KEY")
+    view = await beside.resume("doorloop", by="ann")
+    assert (view.idle, view.env_locked) == (False, [])
+    await beside.rest("doorloop")
+    assert (await beside.get("doorloop")).idle is False
+
+
 async def test_credentials_in_the_database_are_enough(schedules: Make, stage: Stage) -> None:
     idle = schedules(enabled=True, missing="DOORLOOP_API_KEY")
     await idle.settle()

@@ -7,9 +7,6 @@ from collections.abc import Iterator
 
 import pytest
 import structlog
-
-pytest.importorskip("opentelemetry.sdk", reason="the extra otel is not installed")
-
 from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter

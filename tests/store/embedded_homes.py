@@ -31,6 +31,8 @@ MEMORY = Path("/dev/shm")  # noqa: S108 - each home in it is private
 FAST_PLACE = (
     MEMORY if MEMORY.is_dir() and shutil.disk_usage(MEMORY).free > 2**30 and os.access(MEMORY, os.W_OK) else None
 )
+# The one reason to skip a test here: it is about what root does, and only root can become somebody else and back. CI is
+# root. Nothing that is installed would make up for it; all other tests show what an ordinary user does, run by one.
 as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can become somebody else")
 
 USER_PROGRAM = """

@@ -1,7 +1,6 @@
 """Dispatch in the database: who is due becomes a queued run, once, in one transaction, whatever the clock does."""
 
 import asyncio
-import os
 from collections.abc import Sequence
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
@@ -15,7 +14,6 @@ from tests.support.schedules import NOON, Stage, at
 from keepstep.dispatch import schedule as pure
 from keepstep.store import schedules
 from keepstep.store.db import Connection, Database
-from keepstep.store.migrate import migrate
 from keepstep.store.notices import listening
 
 ZONES = ("UTC", "Europe/Rome", "America/New_York", "Australia/Lord_Howe", "Asia/Kathmandu")
@@ -451,20 +449,3 @@ async def test_a_search_path_of_somebody_else_does_not_matter(stage: Stage) -> N
     await stage.add()
     await stage.call("SET search_path = nowhere")
     assert len((await stage.dispatch())[0]) == 1
-
-
-@pytest.mark.skipif("KEEPSTEP_TEST_PG_CRON" not in os.environ, reason="KEEPSTEP_TEST_PG_CRON names no database with it")
-async def test_pg_cron_dispatches_without_any_process_of_ours() -> None:
-    """For an empty database of a server with pg_cron, the one that its cron.database_name names."""
-    async with Database(os.environ["KEEPSTEP_TEST_PG_CRON"]).connection() as connection:
-        await migrate(connection)
-        stage = Stage(connection)
-        for _ in range(2):
-            await stage.script("docs/pg_cron.sql")
-        jobs = await stage.all("SELECT jobname, command FROM cron.job ORDER BY jobid")
-        assert [job["jobname"] for job in jobs] == ["keepstep", "keepstep-history"]
-        await stage.many(3)
-        async with asyncio.timeout(120):
-            while len(await stage.queue()) < 3:  # noqa: ASYNC110
-                await asyncio.sleep(0.2)
-        await stage.call("SELECT cron.unschedule('keepstep'), cron.unschedule('keepstep-history')")

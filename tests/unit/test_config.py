@@ -229,6 +229,7 @@ def test_a_misspelt_variable_is_reported_and_a_foreign_one_is_not() -> None:
 def test_no_secret_is_shown() -> None:
     secrets = {
         "DATABASE_URL": "postgresql://app:hunter2@db.example.test:5432/app?sslpassword=hunter2",
+        "KEEPSTEP_DIRECT_DATABASE_URL": "postgresql://app:hunter2@direct.example.test/app",
         "KEEPSTEP_SECRET_KEY": "hunter2-one-that-is-long-enough,hunter2-two",
         "ADMIN_SYNC_TOKEN": "abcd-hunter2-hunter2-hunter2-wxyz",
         "DOORLOOP_API_KEY": "hunter2",
@@ -239,6 +240,7 @@ def test_no_secret_is_shown() -> None:
 
     assert "hunter2" not in repr(describe(settings)) + repr(settings).replace("me:hunter2", "")
     assert shown(settings, "DATABASE_URL") == "postgresql://app:••••@db.example.test:5432/app?sslpassword=••••"
+    assert shown(settings, "KEEPSTEP_DIRECT_DATABASE_URL") == "postgresql://app:••••@direct.example.test/app"
     assert shown(settings, "KEEPSTEP_SECRET_KEY") == "••••, ••••"
     assert shown(settings, "ADMIN_SYNC_TOKEN") == "abcd…wxyz"
     assert shown(settings, "DOORLOOP_API_KEY") == "••••"

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from cryptography.fernet import Fernet
 
-from keepstep.model.errors import StoreError
+from keepstep.model.errors import BadRequest, StoreError
 from keepstep.service.vault import Vault
 from tests.support.site import Served, served
 
@@ -26,7 +26,7 @@ async def test_credentials_are_stored_encrypted_and_masked_in_the_log(site: Serv
     answer = await site.admin.put(PATH, json=VALUES)
     assert answer.status_code == 200, answer.text
     assert {**answer.json(), "setAt": None} == {"integration": "doorloop", "names": ["apiKey"], "setAt": None}
-    assert await site.service.credentials.all() == ({"doorloop": VALUES}, [])
+    assert await site.service.credentials.all() == ({"doorloop": VALUES}, {})
     [row] = await site.sql("SELECT credentials FROM keepstep.connections")
     assert KEY.encode() not in bytes(row["credentials"])
     [entry] = (await site.admin.get("/api/admin/audit")).json()
@@ -35,7 +35,7 @@ async def test_credentials_are_stored_encrypted_and_masked_in_the_log(site: Serv
     assert (await site.service.credentials.all())[0] == {"doorloop": {"apiKey": "another"}}
     assert (await site.admin.delete(PATH)).status_code == 204
     assert (await site.admin.delete(PATH)).status_code == 404
-    assert await site.service.credentials.all() == ({}, [])
+    assert await site.service.credentials.all() == ({}, {})
 
 
 async def test_runs_use_what_is_stored_and_the_schedule_begins_and_rests_with_it(site: Served) -> None:
@@ -61,7 +61,7 @@ async def test_what_the_integration_does_not_take_is_refused(site: Served, body:
     answer = await site.admin.put(PATH, json=body)
     assert answer.status_code == 422, answer.text
     assert KEY not in answer.text
-    assert await site.service.credentials.all() == ({}, [])
+    assert await site.service.credentials.all() == ({}, {})
 
 
 async def test_an_unknown_integration_has_no_credentials(site: Served) -> None:
@@ -98,14 +98,18 @@ async def test_rotation_moves_everything_to_the_first_key(dsn: str, tmp_path: Pa
         assert await site.service.credentials.rotate() == 0
         assert await site.sql("SELECT credentials_set_at AS at FROM keepstep.connections") == [before]
     async with served(dsn, tmp_path, KEEPSTEP_SECRET_KEY=new) as site:
-        assert await site.service.credentials.all() == ({"doorloop": VALUES}, [])
+        assert await site.service.credentials.all() == ({"doorloop": VALUES}, {})
         assert (await site.service.preferences.chosen())["INTEGRATIONS_TEAMS_WEBHOOK"] == WEBHOOK
     async with served(dsn, tmp_path, KEEPSTEP_SECRET_KEY="old-key") as site:
-        found, [error] = await site.service.credentials.all()
+        found, failed = await site.service.credentials.all()
+        error = failed["doorloop"]
         assert found == {}
         assert "another key" in str(error)
         assert "KEEPSTEP_SECRET_KEY" in error.fix
         assert await site.service.credentials.rotate() == 0
+        with pytest.raises(BadRequest, match="another key"):  # and not that there are none
+            async with site.service.connectors.lent("doorloop"):
+                pass
 
 
 def test_what_one_key_sealed_only_that_key_opens_and_only_for_its_owner() -> None:

@@ -105,12 +105,16 @@ def _until_told(parts: Parts, serve: Callable[[], Coroutine[Any, Any, None]]) ->
 
 
 async def _begin(parts: Parts, service: "Service") -> "FilteringBoundLogger":
-    """Say what is wrong with the settings; gives the log."""
+    """Say what is wrong with the settings and with the way to the database; gives the log."""
     import structlog
+
+    from keepstep.service.doctor import ways
 
     log: FilteringBoundLogger = structlog.get_logger()
     for advice in (await service.preferences.setup()).warnings:
         log.warning(advice.message, about=advice.about, fix=advice.fix)
+    for finding in await ways(service.database):
+        log.warning(finding.message, about=finding.name, fix=finding.fix)
     return log
 
 

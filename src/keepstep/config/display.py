@@ -69,7 +69,7 @@ def _shown(field: str, value: object) -> str:
 
 def _masked_as(field: str, secret: str) -> str:
     match field:
-        case "database_url":
+        case "database_url" | "direct_database_url":
             return masked_database(secret)
         case "secret_key":
             return ", ".join("••••" for _ in rules.split(secret))

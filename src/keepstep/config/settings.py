@@ -63,6 +63,16 @@ class Settings(BaseSettings):
         ),
         AfterValidator(rules.database),
     ] = None
+    direct_database_url: Annotated[
+        SecretStr | None,
+        Variable(
+            "KEEPSTEP_DIRECT_DATABASE_URL",
+            "The same database past a transaction pooler that DATABASE_URL names.",
+            "postgresql:// address",
+            "that of DATABASE_URL",
+        ),
+        AfterValidator(rules.database),
+    ] = None
     home: Annotated[
         Path,
         Variable("KEEPSTEP_HOME", "Directory of the embedded database, its secrets and its logs.", "path", ".keepstep"),

@@ -35,8 +35,8 @@ T = TypeVar("T")
 class Lane:
     """One worker of the engine."""
 
-    def __init__(self, dsn: str, perform: Perform, timing: Timing) -> None:
-        self._dsn = dsn
+    def __init__(self, database: Database, perform: Perform, timing: Timing) -> None:
+        self._database = database
         self._perform = perform
         self._timing = timing
 
@@ -45,11 +45,11 @@ class Lane:
         logging.getLogger("procrastinate").setLevel(logging.WARNING)
         logging.getLogger("psycopg.pool").setLevel(logging.ERROR)
         connector = PsycopgConnector(
-            conninfo=self._dsn, min_size=1, max_size=3, timeout=_POOL_PATIENCE, reconnect_timeout=10,
+            conninfo=self._database.direct, min_size=1, max_size=3, timeout=_POOL_PATIENCE, reconnect_timeout=10,
             configure=_configure, kwargs={"application_name": "keepstep worker", "connect_timeout": 10},
         )  # fmt: skip
         app = App(connector=connector)
-        patient = _PatientManager(connector, Database(self._dsn), concurrency)
+        patient = _PatientManager(connector, self._database, concurrency)
         app.job_manager = patient
 
         @app.task(name="keepstep.run")

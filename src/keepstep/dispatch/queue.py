@@ -70,7 +70,7 @@ class Queue:
         """
         from keepstep.dispatch.lane import Lane  # the engine takes a while to load, and only workers need it
 
-        await Lane(self._database.dsn, perform, self.timing).run(concurrency=concurrency, queues=queues)
+        await Lane(self._database.apart(), perform, self.timing).run(concurrency=concurrency, queues=queues)
 
     async def sweep(self, confirmed: Sequence[Suspect] = ()) -> Swept:
         """Set right what dead workers have left behind.

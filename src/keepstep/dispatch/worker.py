@@ -41,7 +41,7 @@ class Worker:
         listener: Listener | None = None, patience: float | None = None,
     ) -> None:  # fmt: skip
         self._database = database
-        self._sessions = Database(database.dsn)  # a run needs more than a pooled connection
+        self._sessions = database.apart()  # a run needs more than a pooled connection
         self._heartbeats = Heartbeats(self._sessions)
         self._queue = queue
         self._equip = equip

@@ -5,7 +5,7 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 
 from keepstep.integrations.registry import Registered, Values
-from keepstep.model.errors import BadRequest, NotFound
+from keepstep.model.errors import BadRequest, NotFound, StoreError
 from keepstep.model.integration import Integration
 from keepstep.model.run import Policy
 from keepstep.reliability.politeness import Rules
@@ -49,10 +49,12 @@ class Connectors:
     async def lent(self, key: str) -> AsyncIterator[tuple[Integration, Policy]]:
         """A connector for one piece of work, and the numbers that a run of it follows.
 
-        Raises ``NotFound`` for an unknown integration, ``BadRequest`` for one without credentials.
+        Raises ``NotFound`` for an unknown integration, ``BadRequest`` for one without credentials that can be read.
         """
-        effective = await self._effective(key)
+        effective, unreadable = await self._effective(key)
         if not effective.values.api_key.strip():
+            if unreadable is not None:
+                raise BadRequest(unreadable.message, fix=unreadable.fix)
             fix = f"Set {key.upper()}_API_KEY, store a key in Keepstep, or try it without an account: keepstep demo"
             raise BadRequest(f"{self._registered[key].title} has no API key.", fix=fix)
         integration = self._registered[key].build(effective.values, pacer=self._pacer(key, effective.rules))
@@ -63,7 +65,7 @@ class Connectors:
 
     async def is_configured(self, key: str) -> bool:
         """Whether an integration has credentials. Raises ``NotFound``."""
-        return bool((await self._effective(key)).values.api_key.strip())
+        return bool((await self._effective(key))[0].values.api_key.strip())
 
     async def aclose(self) -> None:
         """Give back what the limits hold. Connectors that are lent must have been returned."""
@@ -71,11 +73,12 @@ class Connectors:
             _, pacer = self._pacers.popitem()
             await pacer.aclose()
 
-    async def _effective(self, key: str) -> InEffect:
+    async def _effective(self, key: str) -> tuple[InEffect, StoreError | None]:
+        """What is in effect, and why stored credentials are not."""
         if key not in self._registered:
             raise NotFound(f"There is no integration {key}.", fix=f"Known are: {', '.join(self._registered)}.")
-        stored, _ = ({}, None) if key in self._credentials.locked else await self._credentials.all()
-        return self._in_effect(key, await self._preferences.chosen(), stored.get(key, {}))
+        stored, failed = ({}, {}) if key in self._credentials.locked else await self._credentials.all()
+        return self._in_effect(key, await self._preferences.chosen(), stored.get(key, {})), failed.get(key)
 
     def _pacer(self, key: str, rules: Rules) -> SharedPacer:
         if key not in self._pacers:

@@ -14,6 +14,7 @@ from keepstep.service.core import Service
 from keepstep.service.setup import Advice
 from keepstep.service.shapes import Shape
 from keepstep.store import vitals
+from keepstep.store.db import Database, NoSession
 from keepstep.store.migrate import pending
 
 OLDEST_PYTHON = (3, 11)
@@ -99,6 +100,15 @@ def database(facts: dict[str, Any], *, embedded: bool, now: datetime) -> list[Fi
     return found
 
 
+async def ways(database: Database) -> list[Finding]:
+    """Whether a transaction pooler stands where a session is needed. Raises ``StoreError``."""
+    try:
+        await database.require_sessions()
+    except NoSession as error:
+        return [Finding(name="pooler", state="warning", message=error.message, fix=error.fix)]
+    return []
+
+
 def migrations(missing: int) -> Finding:
     """Whether the control tables are up to date."""
     if missing:
@@ -156,6 +166,7 @@ async def look_at_database(service: Service) -> list[Finding]:
     """The database, its tables, and what waits in them. Changes nothing."""
     async with service.database.connection() as connection:
         found = database(await vitals.server(connection), embedded=service.embedded, now=datetime.now(UTC))
+        found += await ways(service.database)
         missing = await pending(connection)
         found.append(migrations(len(missing)))
         if missing:

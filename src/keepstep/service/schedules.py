@@ -45,6 +45,8 @@ _ACCEPTED = {
 }
 _FORESEEN = 3
 _ENVIRONMENT = "environment"
+_CREDENTIALS = "credentials"
+"""Stands among what the environment sets where it gives the credentials too."""
 Values = Mapping[str, Any]
 """Of a schedule, by the names in ``VARIABLES``."""
 
@@ -134,6 +136,8 @@ class Schedules:
                 await preferences.put(connection, VARIABLES[name], _text(value), by=by)
             if changed:
                 await schedules.change(connection, kept.schedule.id, _plan(values | changed), by=by)
+                if not await self._has_credentials(connection, kept):
+                    await schedules.idle(connection, kept.schedule.id)
             payload = {"integration": key, **{CAMEL[name]: value for name, value in wanted.items()}}
             await self._audit.record(by, "schedule.set", payload, _difference(values, changed), within=connection)
             return self._view(await self._shared(connection, key))
@@ -152,9 +156,11 @@ class Schedules:
             await schedules.awaken(connection, (await self._shared(connection, key)).schedule.id)
 
     async def rest(self, key: str) -> None:
-        """Let a schedule be idle: its integration has lost its credentials."""
+        """Let a schedule be idle: its integration has lost its credentials, unless the environment gives some."""
         async with self._database.connection() as connection, connection.transaction():
-            await schedules.idle(connection, (await self._shared(connection, key)).schedule.id)
+            kept = await self._shared(connection, key)
+            if not await self._has_credentials(connection, kept):
+                await schedules.idle(connection, kept.schedule.id)
 
     async def settle(self) -> list[str]:
         """Put into effect what the settings say, and give the line about each schedule that a start logs.
@@ -174,13 +180,20 @@ class Schedules:
         chosen = self._chosen(key, await preferences.everything(connection))
         values = {**given.values, **{name: value for name, value in chosen.items() if name not in given.locked}}
         await schedules.change(connection, schedule.id, _plan(values), by=_ENVIRONMENT)
-        await schedules.mark(connection, schedule.id, list(given.locked))
+        await schedules.mark(connection, schedule.id, [*given.locked, *([] if given.missing else [_CREDENTIALS])])
         missing = "" if await schedules.has_credentials(connection, key) else given.missing
         if missing:
             await schedules.idle(connection, schedule.id)
         else:
             await schedules.awaken(connection, schedule.id)
         return start_line(values, missing=missing, paused="enabled" in chosen and "enabled" not in given.locked)
+
+    async def _has_credentials(self, connection: Connection, kept: Kept) -> bool:
+        """Whether runs have what they need: in the database, or in the environment of those that start them."""
+        key = kept.schedule.integration
+        if _CREDENTIALS in kept.env_locked or not self._given[key].missing:
+            return True
+        return await schedules.has_credentials(connection, key)
 
     async def _shared(self, connection: Connection, key: str, *, locked: bool = False) -> Kept:
         """The shared schedule of an integration; whoever asks for it first makes it."""

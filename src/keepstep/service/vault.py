@@ -94,12 +94,12 @@ class Credentials:
     locked: Mapping[str, str]
     schedules: Schedules
 
-    async def all(self) -> tuple[dict[str, dict[str, str]], list[StoreError]]:
-        """The shared connections' credentials by integration, and what could not be decrypted."""
+    async def all(self) -> tuple[dict[str, dict[str, str]], dict[str, StoreError]]:
+        """The shared connections' credentials by integration, and why those of others could not be decrypted."""
         async with self.database.connection() as connection:
             rows = await store.with_credentials(connection)
         found: dict[str, dict[str, str]] = {}
-        failed = []
+        failed = {}
         for row in rows:
             if row["owner_id"] is None:
                 try:
@@ -108,7 +108,7 @@ class Credentials:
                         self.vault.unseal, bytes(row["credentials"]), owner=row["integration"]
                     )
                 except StoreError as error:
-                    failed.append(error)
+                    failed[row["integration"]] = error
         return found, failed
 
     async def put(self, integration: str, values: Values, *, by: str) -> CredentialsSet:

@@ -12,6 +12,7 @@ from psycopg_pool import AsyncConnectionPool, PoolTimeout
 
 from keepstep.model.errors import StoreError
 from keepstep.store import arrays
+from keepstep.store.pooler import Way, way_of
 
 OLDEST_SERVER = 140000
 _PATIENCE = 10.0
@@ -23,6 +24,10 @@ class DatabaseAway(StoreError):
     """The database cannot be reached now: what was asked of it can be asked again later."""
 
 
+class NoSession(StoreError):
+    """Only a transaction pooler can be reached, and a session is needed."""
+
+
 class DataRefused(StoreError):
     """The database refused a value of the rows it was given."""
 
@@ -31,39 +36,113 @@ class Database:
     """A way to the database.
 
     ``connection`` is for one piece of work, a transaction or less: inside ``pooled`` it is borrowed from a pool and may
-    come through a transaction pooler, so it keeps no session state and prepares nothing. ``open`` gives a session of
-    the caller's own: runs, locks and LISTEN need one. ``take_session`` gives one that may have served others before,
-    inside ``keeping_sessions``.
+    come through a transaction pooler, so it keeps no session state and prepares nothing. ``session`` gives a session of
+    the caller's own: runs and LISTEN need one. ``take_session`` gives one that may have served others before, inside
+    ``keeping_sessions``. ``direct``: the address for everything but the pool, where ``dsn`` has a transaction pooler.
     """
 
-    def __init__(self, dsn: str) -> None:
+    def __init__(self, dsn: str, *, direct: str | None = None) -> None:
         self._dsn = dsn
+        self._direct = direct
+        self._way: Way | None = None
         self._pool: AsyncConnectionPool[Connection] | None = None
         self._sessions: list[Connection] = []
         self._sessions_kept = 0
 
     @property
-    def dsn(self) -> str:
-        """The address, password included."""
-        return self._dsn
+    def direct(self) -> str:
+        """The address for sessions, password included."""
+        return self._direct or self._dsn
+
+    @property
+    def variable(self) -> str:
+        """What that address is called in the settings."""
+        return "KEEPSTEP_DIRECT_DATABASE_URL" if self._direct else "DATABASE_URL"
+
+    def apart(self) -> "Database":
+        """The same without the pool: for who needs sessions of their own."""
+        database = Database(self._dsn, direct=self._direct)
+        database._way = self._way
+        return database
 
     async def open(self, *, name: str = "keepstep") -> Connection:
-        """A new connection in autocommit mode whose rows are dicts. Raises ``StoreError`` when there is no way in."""
+        """A new connection in autocommit mode whose rows are dicts, for short work only.
+
+        Through a transaction pooler it prepares nothing. Raises ``StoreError`` when there is no way in.
+        """
+        connection = await self._connect(self.direct, name)
+        try:
+            if connection.info.server_version < OLDEST_SERVER:
+                version = connection.info.server_version // 10000
+                raise StoreError(
+                    f"The database is PostgreSQL {version}; Keepstep needs 14 or newer.",
+                    fix="Upgrade the server, or unset DATABASE_URL to use the embedded one.",
+                )
+            if self._way is None:
+                self._way = await way_of(connection, lambda: self._connect(self.direct, name))
+        except psycopg.Error as error:
+            await connection.close()
+            raise explain(error) from error
+        except BaseException:
+            await connection.close()
+            raise
+        if self._way is Way.TRANSACTION:
+            connection.prepare_threshold = None
+        return connection
+
+    async def _connect(self, dsn: str, name: str) -> Connection:
         try:
             connection = await AsyncConnection.connect(
-                self._dsn, autocommit=True, row_factory=dict_row, application_name=name, connect_timeout=10
+                dsn, autocommit=True, row_factory=dict_row, application_name=name, connect_timeout=10
             )
         except (psycopg.OperationalError, psycopg.ProgrammingError) as error:
-            raise explain(error) from None
-        if connection.info.server_version < OLDEST_SERVER:
-            version = connection.info.server_version // 10000
-            await connection.close()
-            raise StoreError(
-                f"The database is PostgreSQL {version}; Keepstep needs 14 or newer.",
-                fix="Upgrade the server, or unset DATABASE_URL to use the embedded one.",
-            )
+            said = explain(error)
+            if dsn == self._direct:
+                said.fix = said.fix.replace("DATABASE_URL", self.variable)
+            raise said from None
         arrays.register(connection)
         return connection
+
+    async def way(self) -> Way:
+        """What is in between."""
+        if self._way is None:
+            await (await self.open()).close()
+        assert self._way is not None  # noqa: S101 - set by open
+        return self._way
+
+    async def require_sessions(self) -> None:
+        """Raises ``NoSession`` where there are none."""
+        if await self.way() is Way.TRANSACTION:
+            raise NoSession(
+                f"{self.variable} leads through a pooler in transaction mode. keepstep web can do with that; runs need"
+                " a database session of their own.",
+                fix="Set KEEPSTEP_DIRECT_DATABASE_URL to the database's own address, or to one in session mode.",
+            )
+
+    async def require_one_place(self) -> None:
+        """Raises ``StoreError`` when the two addresses lead to different databases."""
+        places: set[tuple[Any, ...]] = set()
+        for dsn in (self._dsn, self.direct):
+            connection = await self._connect(dsn, "keepstep")
+            try:
+                cursor = await connection.execute(
+                    "SELECT current_database() AS name, pg_postmaster_start_time() AS began", prepare=False
+                )
+                places.update(tuple(row.values()) for row in await cursor.fetchall())
+            except psycopg.Error as error:
+                raise explain(error) from error
+            finally:
+                await connection.close()
+        if len(places) > 1:
+            raise StoreError(
+                "DATABASE_URL and KEEPSTEP_DIRECT_DATABASE_URL lead to different databases.",
+                fix="Let both name the same database of the same server, the first one through the pooler.",
+            )
+
+    async def session(self, *, name: str) -> Connection:
+        """A session of the caller's own. Raises ``StoreError``."""
+        await self.require_sessions()
+        return await self.open(name=name)
 
     @asynccontextmanager
     async def pooled(self, most: int = 8) -> AsyncIterator["Database"]:
@@ -101,7 +180,7 @@ class Database:
                 await connection.close()
             else:
                 return connection
-        return await self.open(name=name)
+        return await self.session(name=name)
 
     async def give_session(self, connection: Connection) -> None:
         """Keep a session for somebody else, if it is in order and there is room for it."""
@@ -135,7 +214,7 @@ class Database:
         try:
             return await pool.getconn()
         except PoolTimeout:
-            await (await self.open()).close()  # says what is wrong with the database, if it is that
+            await (await self._connect(self._dsn, "keepstep")).close()  # says what is wrong with it, if it is that
             raise StoreError(
                 f"All connections to the database were busy for {_PATIENCE:.0f} s.", fix="It is tried again by itself."
             ) from None

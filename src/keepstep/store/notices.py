@@ -9,6 +9,7 @@ import psycopg
 from psycopg import sql
 
 from keepstep.store.db import Connection, Database, explain
+from keepstep.store.pooler import Way
 
 _CHECK_EVERY = 60.0
 """Seconds of silence after which the session is asked whether it is still there."""
@@ -19,8 +20,12 @@ async def listening(database: Database, *channels: str, name: str) -> AsyncItera
     """The payloads of some channels from now on, on a session of its own. Nothing that came before is in them.
 
     Raises ``StoreError`` when there is no way in, and from the iterator when the session breaks. Behind a transaction
-    pooler nothing ever comes: whoever listens must also look now and then.
+    pooler nothing ever comes, and nothing is asked, because the pooler's next client would be told in our place:
+    whoever listens must also look now and then.
     """
+    if await database.way() is Way.TRANSACTION:
+        yield _silence()
+        return
     connection = await database.open(name=name)
     try:
         for channel in channels:
@@ -30,6 +35,11 @@ async def listening(database: Database, *channels: str, name: str) -> AsyncItera
         raise explain(error) from error
     finally:
         await connection.close()
+
+
+async def _silence() -> AsyncGenerator[str, None]:
+    await asyncio.Event().wait()
+    yield ""
 
 
 async def _payloads(connection: Connection) -> AsyncGenerator[str, None]:

@@ -108,7 +108,7 @@ class RunSession:
         while True:
             await asyncio.sleep(_FIRST_PAUSE * 2 ** (attempt - 1))
             try:
-                connection = await self._database.open(name=f"keepstep run {self.run_id}")
+                connection = await self._database.session(name=f"keepstep run {self.run_id}")
                 await prepare(connection)
                 await connection.execute(_LOCKS["move"], self._lock)
             except (StoreError, psycopg.Error) as error:
