@@ -8,7 +8,7 @@ import structlog
 
 from keepstep.alerts.alerter import Alerter
 from keepstep.dispatch.dispatcher import Dispatcher
-from keepstep.dispatch.janitor import Janitor
+from keepstep.dispatch.janitor import Janitor, Keep
 from keepstep.dispatch.queue import Queue
 from keepstep.dispatch.sweeper import Sweeper
 from keepstep.dispatch.worker import Worker
@@ -26,12 +26,17 @@ async def looked_after(service: Service) -> AsyncIterator[None]:
     """
     await service.credentials.rotate()
     queue = Queue(service.database)
+
+    async def keep() -> Keep:
+        return (await service.preferences.effective()).keep
+
     alerter = Alerter(service.database, service.alerts.arrangement)
     async with AsyncExitStack() as stack:
         await stack.enter_async_context(Loop("alerter", alerter.round).running())
+        await stack.enter_async_context(Loop("health", service.health_history.round).running())
         await stack.enter_async_context(Loop("pings", service.pings.round).running())
         await stack.enter_async_context(Loop("sweeper", Sweeper(queue).once).running())
-        await stack.enter_async_context(Loop("janitor", Janitor(service.database).round).running())
+        await stack.enter_async_context(Loop("janitor", Janitor(service.database, chosen=keep).round).running())
         yield
 
 

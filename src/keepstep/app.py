@@ -32,6 +32,7 @@ from keepstep.service.connectors import Connectors, InEffect
 from keepstep.service.core import Service
 from keepstep.service.errors_view import Errors
 from keepstep.service.feed import Feed
+from keepstep.service.health_history import HealthHistory
 from keepstep.service.home import made_once
 from keepstep.service.inspection import Inspection
 from keepstep.service.limits import Limits
@@ -310,6 +311,7 @@ class App:
             inspection=inspection,
             errors=Errors(database),
             pings=Pings(database, inspection, tuple(self.registered), ping_every),
+            health_history=HealthHistory(database, overview, tuple(self.registered)),
             alerts=Alerts(database, audit, arrangement),
             feed=Feed(database),
             database=database,

@@ -193,10 +193,10 @@ async def test_a_message_that_is_never_taken_does_not_stop_those_after_it(post: 
     assert [(row["kind"], row["state"]) for row in rows] == [("start", "failed"), ("end", "sent")]
 
 
-async def test_many_processes_tell_each_alert_once(post: Post) -> None:
+async def test_many_processes_tell_each_alert_once(post: Post, dsn: str) -> None:
     await post.connections(20)
     await post.failing()
-    others = [Alerter(Database(post.database.dsn), post._arranged) for _ in range(5)]
+    others = [Alerter(Database(dsn), post._arranged) for _ in range(5)]
     for _ in range(3):
         await post.sql("DELETE FROM keepstep.ticks WHERE name = 'alerter'")
         await asyncio.gather(*(one.round() for one in (*others, post.alerter)))

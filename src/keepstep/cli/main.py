@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from keepstep.cli import (
+    alerts,
     checkpoints,
     database,
     dead_letters,
@@ -79,8 +80,8 @@ def build() -> typer.Typer:
         "Sync": (sync.run, history.stop, status.status, history.runs, history.logs, schedules.group()),
         "Decide": (dead_letters.group(), held.group(), checkpoints.group()),
         "Look after": (
-            diagnosis.doctor, probes.ping, probes.check, settings.group(), tokens.group(), users.group(),
-            database.migrate, database.group(),
+            alerts.group(), diagnosis.doctor, probes.ping, probes.check, settings.group(), tokens.group(),
+            users.group(), database.migrate, database.group(),
         ),
     }.items():  # fmt: skip
         for command in commands:

@@ -11,6 +11,7 @@ from keepstep.alerts.rules import Thresholds
 from keepstep.config import rules
 from keepstep.config.display import describe
 from keepstep.config.settings import VARIABLES, Settings
+from keepstep.dispatch.janitor import Keep
 from keepstep.service.settings import Effective
 from keepstep.service.setup import SettingLine
 
@@ -44,6 +45,9 @@ def effective(settings: Settings) -> Effective:
     return Effective(
         allow_backfill=settings.allow_manual_backfill,
         stale_after=timedelta(hours=settings.stale_after_hours),
+        keep=Keep.for_days(
+            runs=settings.keep_runs_days, events=settings.keep_events_days, audit=settings.keep_audit_days
+        ),
         ping_every=settings.ping_every_minutes * 60.0,
         arrangement=Arrangement(
             thresholds=Thresholds(timedelta(hours=settings.stale_after_hours), settings.alert_dead_letters),

@@ -2,10 +2,9 @@
 
 import os
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Annotated, Any, Literal, cast
+from typing import Annotated, Any, cast
 
 from annotated_types import Ge, Le
 from pydantic import AfterValidator, BeforeValidator, SecretStr, ValidationError
@@ -14,32 +13,9 @@ from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from keepstep.config import rules
+from keepstep.config.variable import Problem, Variable
 
 DEFAULT_ENTITIES = ("owners", "properties", "units", "leases", "tenants")
-
-
-@dataclass(frozen=True, slots=True)
-class Problem:
-    """One setting that could not be taken as given. Both sentences are for people and hold no secret."""
-
-    variable: str
-    message: str
-    fix: str
-
-
-@dataclass(frozen=True, slots=True)
-class Variable:
-    """What is said of one environment variable.
-
-    ``absent`` names the default where it is not a plain value; ``accepts`` what may stand in it where no range says so.
-    ``outside``: what replaces a number outside its range, on the low and on the high side.
-    """
-
-    name: str
-    meaning: str
-    accepts: str = ""
-    absent: str = ""
-    outside: tuple[Literal["nearest", "default"], Literal["nearest", "default"]] = ("default", "default")
 
 
 class Settings(BaseSettings):
@@ -213,6 +189,15 @@ class Settings(BaseSettings):
         Ge(0),
         Le(1440),
     ] = 5
+    keep_runs_days: Annotated[
+        int, Variable("KEEPSTEP_KEEP_RUNS_DAYS", "Days that runs are kept, with their last words."), Ge(1), Le(3650)
+    ] = 180
+    keep_events_days: Annotated[
+        int, Variable("KEEPSTEP_KEEP_EVENTS_DAYS", "Days that the log of every page is kept."), Ge(1), Le(3650)
+    ] = 30
+    keep_audit_days: Annotated[
+        int, Variable("KEEPSTEP_KEEP_AUDIT_DAYS", "Days that the audit log and ended alerts are kept."), Ge(1), Le(3650)
+    ] = 365
     allow_manual_backfill: Annotated[
         bool, Variable("ALLOW_MANUAL_BACKFILL", "Whether people may start a full run by hand.", "true or false")
     ] = True

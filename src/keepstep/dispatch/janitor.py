@@ -4,7 +4,7 @@ Every process has a janitor; each piece of work is done by one of them, when it 
 done in time: what is not counted yet is added by whoever reads, and what is not deleted yet does no harm.
 """
 
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
 from types import MappingProxyType
@@ -37,17 +37,33 @@ class Keep:
                 "sessions": timedelta(days=1),
                 "login_failures": timedelta(days=1),
                 "ticks": timedelta(days=7),
+                "pings": timedelta(days=7),
+                "health_history": timedelta(days=90),
+                "alert_messages": timedelta(days=90),
+                "alerts": timedelta(days=365),
+                "admin_logs": timedelta(days=365),
             }
         )
     )
+
+    @classmethod
+    def for_days(cls, *, runs: int, events: int, audit: int) -> "Keep":
+        """With what people may set, in days; alerts are kept as long as the audit log."""
+        rows = dict(cls().rows)
+        rows["events"] = timedelta(days=events)
+        rows["admin_logs"] = rows["alerts"] = timedelta(days=audit)
+        return cls(timedelta(days=runs), rows)
 
 
 class Janitor:
     """Does its ``round`` whenever a ``Loop`` calls it."""
 
-    def __init__(self, database: Database, keep: Keep | None = None) -> None:
+    def __init__(
+        self, database: Database, keep: Keep | None = None, *, chosen: Callable[[], Awaitable[Keep]] | None = None
+    ) -> None:
         self._database = database
         self._keep = keep or Keep()
+        self._chosen = chosen
         self._unfinished = False
         self._walked = 0
 
@@ -57,6 +73,8 @@ class Janitor:
             if await janitor.take_turn(connection, "janitor: count", every=COUNT_EVERY):
                 await self._count(connection)
             if self._unfinished or await janitor.take_turn(connection, "janitor: prune", every=PRUNE_EVERY):
+                if self._chosen is not None:
+                    self._keep = await self._chosen()
                 await self._prune(connection)
         return 1.0 if self._unfinished else COUNT_EVERY
 

@@ -9,6 +9,7 @@ from keepstep.service.commands import Commands
 from keepstep.service.connectors import Connectors
 from keepstep.service.errors_view import Errors
 from keepstep.service.feed import Feed
+from keepstep.service.health_history import HealthHistory
 from keepstep.service.inspection import Inspection
 from keepstep.service.limits import Limits
 from keepstep.service.pings import Pings
@@ -38,6 +39,7 @@ class Service:
     errors: Errors
     pings: Pings
     alerts: Alerts
+    health_history: HealthHistory
     feed: Feed
     database: Database
     dsn: str = field(repr=False)

@@ -1,9 +1,10 @@
 """How politely upstream is asked: the circuit breaker, what is left of its limits, and how that went lately."""
 
 from collections.abc import Callable
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Annotated
 
+from keepstep.reliability.forecast import forecast, strategy
 from keepstep.reliability.politeness import Rules
 from keepstep.reliability.standing import breaker_standing, rate_standing
 from keepstep.service.audit import Audit
@@ -12,6 +13,7 @@ from keepstep.store import limits
 from keepstep.store.db import Database
 
 LONGEST_WINDOW = timedelta(days=7)
+_HOUR = 3600
 
 
 class BreakerView(Shape):
@@ -46,6 +48,22 @@ class RateSample(Shape):
     cause: str
 
 
+class ForecastView(Shape):
+    """What the next full run meets. ``needed``: requests of the last one; ``left``: of this hour; null: not known."""
+
+    needed: int | None
+    left: int | None
+    enough: bool | None
+    words: str
+
+
+class Outlook(Shape):
+    """How upstream is asked, in sentences, and whether its limit is enough for the next full run."""
+
+    strategy: list[str]
+    forecast: ForecastView
+
+
 class Limits:
     """The limits of each integration's shared connection. ``rules`` gives what holds for an integration now."""
 
@@ -76,6 +94,20 @@ class Limits:
         async with self._database.connection() as connection:
             return [RateSample(**row) for row in await limits.samples(connection, key, seconds=seconds)]
 
+    async def outlook(self, key: str) -> Outlook:
+        """How politely upstream is asked, and what the next full run meets."""
+        rules = self._rules(key)
+        async with self._database.connection() as connection:
+            needed, sent = await limits.use(connection, key)
+        hourly = next((window.limit for window in rules.windows if window.seconds == _HOUR), None)
+        left = None if hourly is None else max(hourly - sent, 0)
+        _, shown = await self.current(key)
+        if shown is not None and _of_an_hour(shown) and shown.remaining is not None:
+            left = shown.remaining if left is None else min(left, shown.remaining)
+        found = forecast(needed, left, hourly)
+        view = ForecastView(needed=found.needed, left=found.left, enough=found.enough, words=found.words)
+        return Outlook(strategy=strategy(rules), forecast=view)
+
     async def close_breaker(self, key: str, *, by: str) -> BreakerView:
         """Let requests leave again at once. Closing a closed breaker changes nothing, and is written down too."""
         async with self._database.connection() as connection, connection.transaction():
@@ -83,3 +115,8 @@ class Limits:
             result = "closed" if was_open else "it was closed already"
             await self._audit.record(by, "breaker.close", {"integration": key}, result, within=connection)
         return (await self.current(key))[0]
+
+
+def _of_an_hour(limit: RateLimitView) -> bool:
+    """Whether what upstream shows is the limit of a long window: that of a minute is whole again before long."""
+    return limit.reset is not None and limit.reset - datetime.now(UTC) > timedelta(minutes=2)

@@ -15,7 +15,7 @@ from keepstep.reliability import budgets
 from keepstep.reliability.breaker import Phase
 from keepstep.reliability.politeness import Politeness
 from keepstep.service.readiness import SILENCE
-from keepstep.store import queue, totals, vitals
+from keepstep.store import alerts, queue, totals, vitals
 from keepstep.store.db import Connection, Database
 from keepstep.store.queue import QueueStats
 from keepstep.store.totals import Total
@@ -40,6 +40,7 @@ class Facts:
     limits: Sequence[Row] = field(default_factory=list)
     open_letters: Sequence[Row] = field(default_factory=list)
     open_held: Sequence[Row] = field(default_factory=list)
+    open_alerts: Sequence[Row] = field(default_factory=list)
 
 
 class Metrics:
@@ -80,6 +81,7 @@ async def _gather(connection: Connection) -> Facts:
         limits=await vitals.grouped(connection, "limits"),
         open_letters=await vitals.grouped(connection, "open_letters"),
         open_held=await vitals.grouped(connection, "open_held"),
+        open_alerts=await alerts.counts(connection),
     )
 
 
@@ -127,6 +129,7 @@ def _of_now(facts: Facts) -> Iterator[Metric]:
     yield _gauge("runs_live", "Runs that have not ended, by state.", _counted(facts.live_runs))
     yield _gauge("dead_letters_open", "Records that could not be applied.", _counted(facts.open_letters))
     yield _gauge("held_open", "Entities whose deletions wait for a person.", _counted(facts.open_held))
+    yield _gauge("alerts_open", "Alerts that somebody must look at.", _counted(facts.open_alerts))
     yield from _of_limits(facts.limits, facts.signs["now"].timestamp())
 
 

@@ -8,6 +8,7 @@ from datetime import timedelta
 from typing import Protocol
 
 from keepstep.alerts.alerter import Arrangement
+from keepstep.dispatch.janitor import Keep
 from keepstep.model.errors import BadRequest, Conflict, NotFound, StoreError
 from keepstep.service.audit import Audit
 from keepstep.service.setup import SettingLine, Setup
@@ -29,6 +30,7 @@ class Effective:
     stale_after: timedelta
     ping_every: float
     arrangement: Arrangement
+    keep: Keep
 
 
 class Catalogue(Protocol):

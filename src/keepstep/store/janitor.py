@@ -7,7 +7,10 @@ from keepstep.store.db import Connection
 from keepstep.store.queries import queries
 
 _QUERIES = queries("janitor")
-Kind = Literal["events", "rate_samples", "request_minutes", "sessions", "login_failures", "ticks"]
+Kind = Literal[
+    "events", "rate_samples", "request_minutes", "sessions", "login_failures", "ticks", "pings", "health_history",
+    "alert_messages", "alerts", "admin_logs",
+]  # fmt: skip
 
 
 async def take_turn(connection: Connection, name: str, *, every: float) -> bool:

@@ -67,3 +67,35 @@ WHERE id = ANY (%(runs)s::bigint[]) AND counted
   AND NOT EXISTS (SELECT FROM keepstep.held_deletions h WHERE h.run_id = r.id)
   AND NOT EXISTS (SELECT FROM keepstep.checkpoints c WHERE c.run_id = r.id)
   AND NOT EXISTS (SELECT FROM keepstep.locks l WHERE l.run_id = r.id)
+
+-- name: prune_pings
+DELETE FROM keepstep.pings WHERE id IN (
+    SELECT id FROM keepstep.pings WHERE at < now() - make_interval(secs => %(older)s::float8)
+    ORDER BY at LIMIT %(limit)s FOR UPDATE SKIP LOCKED
+)
+
+-- name: prune_health_history
+DELETE FROM keepstep.health_history WHERE (connection_id, hour) IN (
+    SELECT connection_id, hour FROM keepstep.health_history WHERE hour < now() - make_interval(secs => %(older)s::float8)
+    ORDER BY hour LIMIT %(limit)s FOR UPDATE SKIP LOCKED
+)
+
+-- name: prune_alert_messages
+-- What still waits to be delivered stays, however old it is.
+DELETE FROM keepstep.alert_messages WHERE id IN (
+    SELECT id FROM keepstep.alert_messages
+    WHERE state <> 'waiting' AND created_at < now() - make_interval(secs => %(older)s::float8)
+    ORDER BY created_at LIMIT %(limit)s FOR UPDATE SKIP LOCKED
+)
+
+-- name: prune_alerts
+DELETE FROM keepstep.alerts WHERE id IN (
+    SELECT id FROM keepstep.alerts WHERE ended_at < now() - make_interval(secs => %(older)s::float8)
+    ORDER BY ended_at LIMIT %(limit)s FOR UPDATE SKIP LOCKED
+)
+
+-- name: prune_admin_logs
+DELETE FROM keepstep.admin_logs WHERE id IN (
+    SELECT id FROM keepstep.admin_logs WHERE created_at < now() - make_interval(secs => %(older)s::float8)
+    ORDER BY created_at LIMIT %(limit)s FOR UPDATE SKIP LOCKED
+)

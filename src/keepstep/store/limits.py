@@ -94,6 +94,12 @@ async def samples(
     return await cursor.fetchall()
 
 
+async def use(connection: Connection, integration: str) -> tuple[int | None, int]:
+    """How many requests the last full run took (None: there was none), and how many were sent in the last hour."""
+    row = await (await connection.execute(_LIMITS["use"], {"integration": integration})).fetchone()
+    return (row["needed"], row["sent"]) if row else (None, 0)
+
+
 async def count_requests(connection: Connection, integration: str, codes: Mapping[str, int]) -> None:
     """Add to the totals of requests by status code; ``none`` is a request without an answer."""
     await totals.add(

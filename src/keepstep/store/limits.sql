@@ -38,3 +38,12 @@ SELECT id, date_trunc('minute', now()), %(sent)s, %(failed)s FROM keepstep.conne
 WHERE integration = %(integration)s AND owner_id IS NULL
 ON CONFLICT (connection_id, minute) DO UPDATE
 SET sent = request_minutes.sent + excluded.sent, failed = request_minutes.failed + excluded.failed
+
+-- name: use
+-- Requests of the last full run that went through, and those of the last hour.
+SELECT (SELECT sum(e.requests)::bigint FROM keepstep.run_entities e WHERE e.run_id = (
+            SELECT r.id FROM keepstep.runs r WHERE r.connection_id = c.id AND r.mode = 'backfill' AND NOT r.dry_run
+            AND r.state IN ('succeeded', 'held') ORDER BY r.id DESC LIMIT 1)) AS needed,
+       (SELECT coalesce(sum(m.sent), 0)::bigint FROM keepstep.request_minutes m
+        WHERE m.connection_id = c.id AND m.minute > now() - interval '1 hour') AS sent
+FROM keepstep.connections c WHERE c.integration = %(integration)s AND c.owner_id IS NULL

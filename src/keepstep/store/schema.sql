@@ -547,6 +547,14 @@ ALTER TABLE keepstep.events ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
     CACHE 1
 );
 
+CREATE TABLE keepstep.health_history (
+    connection_id bigint NOT NULL,
+    hour timestamp with time zone NOT NULL,
+    score smallint NOT NULL,
+    deductions jsonb NOT NULL,
+    CONSTRAINT health_history_score_check CHECK (((score >= 0) AND (score <= 100)))
+);
+
 CREATE TABLE keepstep.held_deletions (
     run_id bigint NOT NULL,
     entity text NOT NULL,
@@ -833,6 +841,9 @@ ALTER TABLE ONLY keepstep.entity_states
 ALTER TABLE ONLY keepstep.events
     ADD CONSTRAINT events_pkey PRIMARY KEY (id);
 
+ALTER TABLE ONLY keepstep.health_history
+    ADD CONSTRAINT health_history_pkey PRIMARY KEY (connection_id, hour);
+
 ALTER TABLE ONLY keepstep.held_deletions
     ADD CONSTRAINT held_deletions_pkey PRIMARY KEY (run_id, entity);
 
@@ -926,6 +937,8 @@ CREATE INDEX events_of_run ON keepstep.events USING btree (run_id, id);
 
 CREATE INDEX events_to_prune ON keepstep.events USING btree (ts) WHERE ("left"(type, 4) <> 'run-'::text);
 
+CREATE INDEX health_history_old ON keepstep.health_history USING btree (hour);
+
 CREATE UNIQUE INDEX held_deletions_one_open ON keepstep.held_deletions USING btree (connection_id, entity) WHERE (state = 'open'::text);
 
 CREATE INDEX login_failures_recent ON keepstep.login_failures USING btree (what, at);
@@ -991,6 +1004,9 @@ ALTER TABLE ONLY keepstep.events
 
 ALTER TABLE ONLY keepstep.events
     ADD CONSTRAINT events_run_id_fkey FOREIGN KEY (run_id) REFERENCES keepstep.runs(id) ON DELETE CASCADE;
+
+ALTER TABLE ONLY keepstep.health_history
+    ADD CONSTRAINT health_history_connection_id_fkey FOREIGN KEY (connection_id) REFERENCES keepstep.connections(id) ON DELETE CASCADE;
 
 ALTER TABLE ONLY keepstep.held_deletions
     ADD CONSTRAINT held_deletions_connection_id_fkey FOREIGN KEY (connection_id) REFERENCES keepstep.connections(id);

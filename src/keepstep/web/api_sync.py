@@ -9,7 +9,9 @@ from pydantic import Field
 from keepstep.model.schedule import Role
 from keepstep.service.core import Service
 from keepstep.service.errors_view import ErrorGroup
-from keepstep.service.limits import BreakerView, RateSample
+from keepstep.service.health_history import MOST_HOURS, HealthAt
+from keepstep.service.limits import BreakerView, Outlook, RateSample
+from keepstep.service.pings import PingRecord
 from keepstep.service.requests import run_request
 from keepstep.service.shapes import Absent, HeldDeletions, RunDetail, RunSummary, Shape
 from keepstep.service.status import Status
@@ -88,6 +90,28 @@ def _overview(routes: APIRouter, service: Service) -> None:
     ) -> list[RateSample]:
         service.inspection.known(integration)
         return await service.limits.samples(integration, timedelta(**{_UNITS[window[-1]]: int(window[:-1])}))
+
+    @routes.get(
+        "/rate-limit/outlook", summary="How upstream is asked, and whether its limit is enough for a full run",
+        dependencies=_VIEWER, responses=problems(404),
+    )  # fmt: skip
+    async def outlook(integration: IntegrationKey = "doorloop") -> Outlook:
+        service.inspection.known(integration)
+        return await service.limits.outlook(integration)
+
+    @routes.get("/health", summary="The health score, hour by hour", dependencies=_VIEWER, responses=problems(404))
+    async def health_history(
+        hours: Annotated[int, Query(ge=1, le=MOST_HOURS)] = 24, integration: IntegrationKey = "doorloop"
+    ) -> list[HealthAt]:
+        service.inspection.known(integration)
+        return await service.health_history.since(integration, hours=hours)
+
+    @routes.get("/pings", summary="How upstream answered lately", dependencies=_VIEWER, responses=problems(404))
+    async def pings(
+        limit: Annotated[int, Query(ge=1, le=100)] = 20, integration: IntegrationKey = "doorloop"
+    ) -> list[PingRecord]:
+        service.inspection.known(integration)
+        return await service.pings.newest(integration, limit=limit)
 
     @routes.get("/errors", summary="Errors, each kind once", dependencies=_VIEWER)
     async def errors(entity: OfEntity = None) -> list[ErrorGroup]:

@@ -46,3 +46,13 @@ CREATE TABLE keepstep.alert_messages (
 CREATE INDEX alert_messages_waiting ON keepstep.alert_messages (channel, id) WHERE state = 'waiting';
 CREATE INDEX alert_messages_newest ON keepstep.alert_messages (rule, kind, created_at DESC);
 CREATE INDEX alert_messages_old ON keepstep.alert_messages (created_at) WHERE state <> 'waiting';
+
+-- How well each connection was, once an hour.
+CREATE TABLE keepstep.health_history (
+    connection_id bigint NOT NULL REFERENCES keepstep.connections ON DELETE CASCADE,
+    hour          timestamptz NOT NULL,
+    score         smallint NOT NULL CHECK (score BETWEEN 0 AND 100),
+    deductions    jsonb NOT NULL,
+    PRIMARY KEY (connection_id, hour)
+);
+CREATE INDEX health_history_old ON keepstep.health_history (hour);

@@ -1,0 +1,75 @@
+"""Health hour by hour, pings, and the outlook on upstream's limit, by the API."""
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from tests.support.site import Served, served
+from tests.support.upstream import Upstream
+
+SYNC = "/api/admin/sync"
+
+
+@pytest.fixture
+async def site(dsn: str, tmp_path: Path, upstream: Upstream) -> AsyncIterator[Served]:
+    key = upstream.options.api_key
+    async with served(dsn, tmp_path, DOORLOOP_API_KEY=key, DOORLOOP_BASE_URL=upstream.url) as site:
+        yield site
+
+
+async def test_the_score_is_kept_once_an_hour(site: Served) -> None:
+    await site.admin.get("/api/admin/integrations/doorloop/ping")  # makes the connection
+    for _ in range(2):
+        await site.sql("DELETE FROM keepstep.ticks")
+        await site.service.health_history.round()
+
+    [kept] = (await site.admin.get(f"{SYNC}/health?hours=2")).json()
+    assert kept["score"] == 70
+    assert kept["deductions"] == [{"points": 30, "reason": "Not every entity has been read successfully yet."}]
+
+
+async def test_every_ping_is_kept_with_its_reason(site: Served, upstream: Upstream) -> None:
+    await site.admin.get("/api/admin/integrations/doorloop/ping")
+    upstream.fault("html", forever=True)
+    await site.admin.get("/api/admin/integrations/doorloop/ping")
+
+    bad, good = (await site.admin.get(f"{SYNC}/pings")).json()
+    assert (good["state"], bad["state"]) == ("ok", "failing")
+    assert "web page" in bad["reason"] or "HTML" in bad["reason"]
+
+
+async def test_pings_by_the_clock_leave_alone_what_was_asked_lately_or_must_not_be_asked(
+    site: Served, upstream: Upstream
+) -> None:
+    pings = site.service.pings
+    pings._began -= 1000
+    await pings.round()
+    await pings.round()  # not due again
+    asked = len(upstream.requests())
+    await site.sql("DELETE FROM keepstep.ticks")
+    await site.sql(
+        "UPDATE keepstep.limits SET state = jsonb_build_object('breaker', jsonb_build_object('failures', 5,"
+        " 'opened_at', extract(epoch FROM now()), 'reopens_at', extract(epoch FROM now()) + 60))"
+    )
+    await pings.round()
+
+    assert (asked, len(upstream.requests())) == (1, 1)
+
+
+async def test_the_outlook_says_what_a_full_run_needs(site: Served) -> None:
+    before = (await site.admin.get(f"{SYNC}/rate-limit/outlook")).json()
+    await site.sql("INSERT INTO keepstep.connections (integration) VALUES ('doorloop') ON CONFLICT DO NOTHING")
+    await site.sql(
+        "WITH r AS (INSERT INTO keepstep.runs (connection_id, mode, dry_run, trigger, state, started_at, finished_at)"
+        " SELECT id, 'backfill', false, 'manual', 'succeeded', now(), now() FROM keepstep.connections RETURNING id)"
+        " INSERT INTO keepstep.run_entities (run_id, entity, position, state, requests)"
+        " SELECT id, 'leases', 1, 'succeeded', 140 FROM r"
+    )
+    await site.sql("INSERT INTO keepstep.request_minutes SELECT id, now(), 120, 0 FROM keepstep.connections")
+    after = (await site.admin.get(f"{SYNC}/rate-limit/outlook")).json()
+
+    assert before["forecast"]["needed"] is None
+    assert len(before["strategy"]) == 5
+    assert (after["forecast"]["needed"], after["forecast"]["left"], after["forecast"]["enough"]) == (140, 380, True)
+    assert "380 are left this hour" in after["forecast"]["words"]
