@@ -6,7 +6,8 @@ their defaults and ranges stand in ``docs/configuration.md``; a test compares th
 """
 
 from keepstep.config.display import Described, describe, masked, masked_database, reference
-from keepstep.config.settings import DEFAULT_ENTITIES, NAMES, Problem, Settings, unknown_entities
+from keepstep.config.settings import DEFAULT_ENTITIES, NAMES, Settings, unknown_entities
+from keepstep.config.variable import Problem
 
 __all__ = [
     "DEFAULT_ENTITIES",
