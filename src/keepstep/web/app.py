@@ -12,9 +12,13 @@ from keepstep.web import (
     feed,
     health,
     metrics,
+    pages,
+    sign_in,
+    static_files,
 )
 from keepstep.web.openapi import document
 from keepstep.web.problems import handle_problems
+from keepstep.web.rendering import Pages
 from keepstep.web.security import secure
 from keepstep.web.shield import Shield
 
@@ -31,7 +35,11 @@ def create_app(service: Service, *, version: str) -> FastAPI:
     app.include_router(feed.router(service.feed))
     app.include_router(api_letters.router(service))
     app.include_router(api_settings.router(service))
-    handle_problems(app)
+    rendered = Pages(version=version)
+    app.include_router(static_files.router())
+    app.include_router(sign_in.router(service.accounts, rendered))
+    app.include_router(pages.router(service, rendered))
+    handle_problems(app, pages.problem_page(rendered))
     document(app)
     app.add_middleware(Shield)
     secure(app, service.accounts)
