@@ -19,6 +19,15 @@ from keepstep.service.troubles import Facts, Severity, Trouble, failing, last_su
 LISTED = 20
 TOP_LETTERS = 10
 _MOST_ERRORS = 12
+_WEBHOOK = "INTEGRATIONS_TEAMS_WEBHOOK"
+
+
+@dataclass(frozen=True, slots=True)
+class Acts:
+    """What can be done from the header."""
+
+    configured: bool
+    active: ActiveRun | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,12 +123,13 @@ class SchedulePanel:
 
 @dataclass(frozen=True, slots=True)
 class LimitsPanel:
-    """How politely upstream is asked."""
+    """How politely upstream is asked. ``words``: what its vendor allows; ``rps`` and ``concurrency``: what we do."""
 
     words: str
     breaker: BreakerView
     rate_limit: RateLimitView | None
-    settings: Mapping[str, str]
+    rps: str
+    concurrency: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,9 +142,10 @@ class ConfigPanel:
 
 @dataclass(frozen=True, slots=True)
 class AlertsPanel:
-    """Where alerts go. ``locked``: the environment says it."""
+    """Where alerts go. ``webhook``: masked; ``locked``: the environment says it."""
 
     has_webhook: bool
+    webhook: str
     locked: bool
 
 
@@ -160,9 +171,9 @@ class ControlCenter:
         self.service = service
         self._lookout = Lookout(service.database)
 
-    async def integrations(self) -> list[tuple[str, str]]:
+    def integrations(self) -> list[tuple[str, str]]:
         """The key and the title of each integration."""
-        return [(one.key, one.title) for one in await self.service.inspection.all()]
+        return [(key, one.title) for key, one in self.service.inspection.registered.items()]
 
     def look(self, key: str) -> "Look":
         """A look at one integration. Raises ``NotFound``."""
@@ -224,6 +235,11 @@ class Look:
 
     async def _silent(self) -> bool:
         return any(check.name == "scheduler" and not check.ok for check in (await self._readiness()).checks)
+
+    async def acts(self) -> Acts:
+        """What can be done from the header."""
+        status = await self.status()
+        return Acts(status.configured, status.active_run)
 
     async def glance(self) -> Glance:
         """The row that says it all."""
@@ -293,9 +309,10 @@ class Look:
     async def limits(self) -> LimitsPanel:
         """How politely upstream is asked."""
         status, setup = await self.status(), await self._setup()
+        values = {line.variable.removeprefix(f"{self.key.upper()}_"): line.value for line in setup.settings}
         return LimitsPanel(
             words=self._integration.limits, breaker=status.breaker, rate_limit=status.rate_limit,
-            settings={line.variable: line.value for line in setup.settings},
+            rps=values.get("RATE_LIMIT_RPS", "–"), concurrency=values.get("MAX_CONCURRENCY", "–"),
         )  # fmt: skip
 
     async def config(self) -> ConfigPanel:
@@ -307,8 +324,8 @@ class Look:
         """Where alerts go."""
         effective = await self._service.preferences.effective()
         lines = (await self._service.preferences.setup()).settings
-        locked = any(line.variable == "INTEGRATIONS_TEAMS_WEBHOOK" and line.locked for line in lines)
-        return AlertsPanel(has_webhook=bool(effective.webhook), locked=locked)
+        line = next((line for line in lines if line.variable == _WEBHOOK), None)
+        return AlertsPanel(bool(effective.webhook), line.value if line else "", line is not None and line.locked)
 
     async def letters(self) -> LettersPanel:
         """The newest open dead letters."""
@@ -324,7 +341,7 @@ class Look:
 
 
 PARTS: Mapping[str, Callable[[Look], Awaitable[object]]] = {
-    "glance": Look.glance, "troubles": Look.troubles, "card": Look.card, "run": Look.run, "runs": Look.runs,
+    "acts": Look.acts, "glance": Look.glance, "troubles": Look.troubles, "card": Look.card, "run": Look.run, "runs": Look.runs,
     "errors": Look.errors, "schedule": Look.schedule, "limits": Look.limits, "config": Look.config,
     "alerts": Look.alerts, "letters": Look.letters, "held": Look.held,
 }  # fmt: skip

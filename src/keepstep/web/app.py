@@ -3,10 +3,12 @@
 from fastapi import FastAPI
 
 from keepstep.service.core import Service
+from keepstep.service.log import Log
 from keepstep.web import (
     accounts_api,
     api_integrations,
     api_letters,
+    api_log,
     api_settings,
     api_sync,
     feed,
@@ -33,6 +35,7 @@ def create_app(service: Service, *, version: str) -> FastAPI:
     app.include_router(api_integrations.router(service))
     app.include_router(api_sync.router(service))
     app.include_router(feed.router(service.feed))
+    app.include_router(api_log.router(Log(service.database)))
     app.include_router(api_letters.router(service))
     app.include_router(api_settings.router(service))
     rendered = Pages(version=version)

@@ -132,6 +132,11 @@ def words(value: str | None) -> str:
     return (value or "").replace("-", " ").replace("_", " ")
 
 
+def pair(value: str) -> tuple[str, str]:
+    """An option whose words are its value."""
+    return value, value
+
+
 def as_json(value: Any) -> str:
     """JSON for an attribute."""
     if isinstance(value, Shape):
@@ -156,5 +161,5 @@ def _indented(value: object) -> str:
 FILTERS: Mapping[str, Callable[..., Any]] = {
     "look": look, "number": number, "plural": plural, "span": span, "milliseconds": milliseconds, "ago": ago,
     "countdown": countdown, "at": at, "iso": iso, "words": words, "json": as_json, "pretty": pretty,
-    "absolute": absolute,
+    "absolute": absolute, "pair": pair,
 }  # fmt: skip

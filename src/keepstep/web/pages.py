@@ -13,6 +13,7 @@ from keepstep.model.schedule import Role
 from keepstep.service.control_center import PARTS, ControlCenter
 from keepstep.service.core import Service
 from keepstep.service.problems import ProblemDocument
+from keepstep.service.troubles import utc_now
 from keepstep.web.parameters import Id, IntegrationKey
 from keepstep.web.problems import AsPage
 from keepstep.web.rendering import Pages, wants_page
@@ -46,7 +47,7 @@ def _page(routes: APIRouter, center: ControlCenter, pages: Pages) -> None:
         parts = {name: await look.part(name) for name in PARTS}
         return pages.page(
             request, "control_center", who, integration=integration, title=look.title, parts=parts,
-            integrations=await center.integrations(),
+            integrations=center.integrations(), rendered=utc_now(),
             filters={"entity": entity, "level": level, "run_id": run_id, "line": line},
         )  # fmt: skip
 
@@ -72,6 +73,11 @@ def _beside(routes: APIRouter, center: ControlCenter, pages: Pages) -> None:
     async def run(request: Request, who: Viewer, run_id: Id) -> Response:
         detail = await center.service.views.run_detail(run_id, limit=_EVENTS_SHOWN)
         return pages.fragment(request, "run_drawer", who, run=detail)
+
+    @routes.get(f"{HOME}/drawer/letters/{{letter_id}}")
+    async def letter(request: Request, who: Viewer, letter_id: Id) -> Response:
+        detail = await center.service.views.dead_letter(letter_id)
+        return pages.fragment(request, "letter_drawer", who, letter=detail)
 
     @routes.get(f"{HOME}/ping")
     async def ping(request: Request, who: Viewer, integration: IntegrationKey = "doorloop") -> Response:

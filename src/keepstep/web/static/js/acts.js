@@ -3,6 +3,8 @@
 //   data-act="post:/api/..."   what is called          data-body='{"id": 1}'   what is sent (a form sends its fields)
 //   data-done="Run {runId} is queued."  said when it went well; names in braces are members of the answer
 //   data-confirm="Title" data-confirm-text="..." [data-reason]   asked first; the reason becomes a member of the body
+//   data-fields="form" [data-needs="ids"]   the fields of that form are sent, and this one must not be empty; {count} in
+//   data-confirm is how many, with data-one or data-more
 //   data-why="..."   it cannot be pressed now, and this is why
 //
 // Fields: name="entities[]" gives a list, type=number a number, a checkbox a boolean; an empty one is left out, unless
@@ -12,7 +14,8 @@ import { toast } from "./toasts.js";
 import { learn } from "./clock.js";
 
 document.addEventListener("click", (event) => {
-  const pressed = event.target.closest?.("[aria-disabled='true']");
+  const pressed = event.target.closest?.("[aria-disabled='true']")
+    ?? event.target.closest?.("label")?.querySelector("[aria-disabled='true']");
   if (pressed?.dataset.why) {
     event.preventDefault();
     event.stopPropagation();
@@ -22,7 +25,10 @@ document.addEventListener("click", (event) => {
   const button = event.target.closest?.("button[data-act]");
   if (button) {
     event.preventDefault();
-    perform(button, JSON.parse(button.dataset.body ?? "null"));
+    const { fields: form, needs } = button.dataset;
+    const body = form ? fields(document.getElementById(form)) : JSON.parse(button.dataset.body ?? "null");
+    if (needs && !body[needs]?.length) return toast("info", "Nothing is selected.", "Tick what is meant first.");
+    perform(button, body, button, needs ? body[needs].length : 0);
   }
 }, true);
 
@@ -49,7 +55,7 @@ function fields(form) {
     const name = input.name.replace("[]", "");
     if (input.name.endsWith("[]")) {
       body[name] ??= [];
-      if (input.checked) body[name].push(input.value);
+      if (input.checked) body[name].push(input.dataset.type === "number" ? Number(input.value) : input.value);
     } else if (input.type === "checkbox") {
       body[name] = input.checked;
     } else if (input.type === "radio") {
@@ -63,12 +69,12 @@ function fields(form) {
   return body;
 }
 
-async function perform(element, body, pressed = element) {
+async function perform(element, body, pressed = element, count = 0) {
   if (pressed?.getAttribute("aria-busy") === "true") return false;
   const { act, done, confirm, confirmText, reason } = element.dataset;
   if (confirm) {
     const given = await ask({
-      title: confirm, text: confirmText ?? "", yes: pressed?.textContent.trim() || "Confirm", needsReason: reason !== undefined,
+      title: confirm.replace("{count}", `${count} ${count === 1 ? element.dataset.one : element.dataset.more}`), text: confirmText ?? "", yes: pressed?.textContent.trim() || "Confirm", needsReason: reason !== undefined,
     });
     if (given === null) return false;
     if (reason !== undefined) body = { ...body, reason: given };

@@ -11,6 +11,8 @@ export function learn(answer) {
   if (!Number.isNaN(date) && Math.abs(date - now()) > 2000) skew = date - Date.now();
 }
 
+export const iso = (milliseconds) => new Date(milliseconds).toISOString();
+
 export function span(seconds) {
   for (const [unit, size] of UNITS) if (seconds >= 2 * size) return `${Math.round(seconds / size)} ${unit}`;
   return `${Math.round(seconds)} s`;
