@@ -23,5 +23,5 @@ async def site(dsn: str, tmp_path: Path, upstream: Upstream) -> AsyncIterator[Se
 @pytest.fixture
 async def browser(site: Served) -> AsyncIterator[Watched]:
     """A browser that nobody has signed in with."""
-    async with browsing(site) as browser:
+    async with browsing(site.url) as browser:
         yield browser

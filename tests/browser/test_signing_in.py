@@ -20,7 +20,7 @@ async def test_a_person_is_led_to_the_door_and_from_there_to_where_they_wanted_t
     await page.get_by_label("vic: menu").click()
     await page.get_by_role("button", name="Sign out").click()
     await page.wait_for_url("**/login")
-    await page.goto(browser.site.url + PAGE)
+    await page.goto(browser.url + PAGE)
     assert urlsplit(page.url).path == "/login"
 
 
@@ -51,5 +51,5 @@ async def test_the_theme_is_chosen_in_the_menu_and_kept_by_the_server(browser: W
     await page.get_by_label("ana: menu").click()
     await page.get_by_label("Dark theme").click()
     assert await page.locator("html").get_attribute("data-theme") == "dark"
-    rendered = await browser.context.request.get(f"{browser.site.url}{PAGE}/patterns")
+    rendered = await browser.context.request.get(f"{browser.url}{PAGE}/patterns")
     assert 'data-theme="dark"' in await rendered.text()

@@ -9,7 +9,7 @@ from typing import Any
 
 from playwright.async_api import BrowserContext, Page, async_playwright
 
-from tests.support.site import PASSWORD, Served
+from tests.support.site import PASSWORD
 
 CHROMIUM = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("chromium-browser")
 FLAGS = [
@@ -29,9 +29,9 @@ document.addEventListener("securitypolicyviolation", (event) => {
 class Watched:
     """A browser whose complaints are kept. ``expected``: words of those that a test means to provoke."""
 
-    def __init__(self, context: BrowserContext, site: Served) -> None:
+    def __init__(self, context: BrowserContext, url: str) -> None:
         self.context = context
-        self.site = site
+        self.url = url
         self.complaints: list[str] = []
         self.expected: list[str] = []
 
@@ -40,7 +40,7 @@ class Watched:
         page = await self.context.new_page()
         self.watch(page)
         if path:
-            await page.goto(self.site.url + path)
+            await page.goto(self.url + path)
         return page
 
     def watch(self, page: Page) -> None:
@@ -53,7 +53,7 @@ class Watched:
     async def sign_in(self, name: str = "ana") -> None:
         """Take up a session of a user with ``PASSWORD``, without the form."""
         answer = await self.context.request.post(
-            f"{self.site.url}/api/auth/login", data={"name": name, "password": PASSWORD}
+            f"{self.url}/api/auth/login", data={"name": name, "password": PASSWORD}
         )
         assert answer.ok, await answer.text()
 
@@ -63,7 +63,7 @@ class Watched:
 
 
 @asynccontextmanager
-async def browsing(site: Served, **options: Any) -> AsyncIterator[Watched]:
+async def browsing(url: str, **options: Any) -> AsyncIterator[Watched]:
     """A browser that fails the test when it has had anything to complain about."""
     assert CHROMIUM, "these tests need Chromium: apt install chromium, or name one in CHROMIUM"
     async with async_playwright() as playwright:
@@ -71,7 +71,7 @@ async def browsing(site: Served, **options: Any) -> AsyncIterator[Watched]:
         try:
             context = await browser.new_context(**{"viewport": DESK, "reduced_motion": "reduce", **options})
             await context.add_init_script(_WATCH)
-            watched = Watched(context, site)
+            watched = Watched(context, url)
             yield watched
             assert watched.unexpected() == []
         finally:

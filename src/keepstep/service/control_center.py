@@ -64,7 +64,7 @@ class Troubles:
 
 @dataclass(frozen=True, slots=True)
 class Card:
-    """One integration. ``state``: ok, retrying, degraded, failing or idle; ``auth`` in words."""
+    """One integration. ``state``: ok, retrying, degraded, failing, partial, new or idle; ``auth`` in words."""
 
     key: str
     title: str
@@ -341,8 +341,8 @@ class Look:
 
 
 PARTS: Mapping[str, Callable[[Look], Awaitable[object]]] = {
-    "acts": Look.acts, "glance": Look.glance, "troubles": Look.troubles, "card": Look.card, "run": Look.run, "runs": Look.runs,
-    "errors": Look.errors, "schedule": Look.schedule, "limits": Look.limits, "config": Look.config,
+    "acts": Look.acts, "glance": Look.glance, "troubles": Look.troubles, "card": Look.card, "run": Look.run,
+    "runs": Look.runs, "errors": Look.errors, "schedule": Look.schedule, "limits": Look.limits, "config": Look.config,
     "alerts": Look.alerts, "letters": Look.letters, "held": Look.held,
 }  # fmt: skip
 """The parts of the page, each under the name of its template and of its place on the page."""
@@ -355,7 +355,9 @@ def _state(status: Status) -> str:
         return "retrying"
     if broken := failing(status):
         return "failing" if len(broken) == len(status.entities) else "degraded"
-    return "ok" if any(one.last_success for one in status.entities) else "new"
+    if last_success(status) is not None:
+        return "ok"
+    return "partial" if any(one.last_success for one in status.entities) else "new"
 
 
 def _auth(status: Status, secret: SettingLine | None) -> str:

@@ -32,6 +32,7 @@ _LOOKS = {
     # connections
     "ok": Look("in step", "check", "good"), "degraded": Look("degraded", "warning", "warn"),
     "failing": Look("failing", "cross", "bad"), "retrying": Look("retrying", "retry", "warn"),
+    "new": Look("not read yet", "clock", ""), "partial": Look("partly read", "clock", ""),
     "paused": Look("paused", "pause", ""), "idle": Look("not connected", "plug", ""),
     # the breaker
     "closed": Look("closed", "check", "good"), "open": Look("open", "bolt", "warn"),

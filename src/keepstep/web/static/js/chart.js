@@ -38,7 +38,8 @@ function draw() {
   const axis = { stroke: colour("ink-faint"), grid: { stroke: colour("line"), width: 1 }, ticks: { show: false }, font: "11px system-ui" };
   const hour = Date.now() / 1000;
   chart = new window.uPlot({
-    width: place.clientWidth, height: place.clientHeight, cursor: { points: { size: 6 } }, legend: { show: false },
+    width: place.clientWidth, height: place.clientHeight, tzDate: (seconds) => window.uPlot.tzDate(new Date(seconds * 1000), "UTC"),
+    cursor: { points: { size: 6 } }, legend: { show: false },
     scales: { x: { range: () => [hour - 3600, hour] }, y: { range: (_, __, most) => [0, Math.max(most ?? 1, 1)] } },
     axes: [{ ...axis, space: 60, size: 22, values: "{HH}:{mm}" }, { ...axis, size: 34, space: 30 }],
     series: [
@@ -64,7 +65,12 @@ async function refresh() {
     return; // the banner says it
   }
   place.setAttribute("aria-label", described());
-  if (!samples.length) { chart?.destroy(); chart = null; place.textContent = "No request in the last hour."; return; }
+  if (samples.every((one) => one.remaining === null && one.waitedMs === 0)) {
+    chart?.destroy();
+    chart = null;
+    place.textContent = samples.length ? "Upstream has told nothing of its limits in the last hour." : "No request in the last hour.";
+    return;
+  }
   await library();
   draw();
 }

@@ -1,4 +1,6 @@
 // The drawer, and the question before an act. <dialog> does the rest: Esc closes, focus stays inside and returns.
+import { toast } from "./toasts.js";
+
 const drawer = () => document.getElementById("drawer");
 let opener = null;
 
@@ -46,6 +48,19 @@ document.addEventListener("htmx:after:swap", (event) => {
   if (!dialog.open) dialog.showModal();
   document.getElementById("drawer-body").scrollTop = 0;
   dialog.dispatchEvent(new Event("opened"));
+});
+// What was asked for and refused is told, not put in its place.
+document.addEventListener("htmx:before:swap", (event) => {
+  const context = event.detail.ctx;
+  const status = context?.response?.status ?? 200;
+  if (status < 400) return;
+  event.preventDefault();
+  let problem = {};
+  try { problem = JSON.parse(context.text); } catch { /* an answer of a proxy, perhaps */ }
+  toast("bad", problem.detail ?? `It was refused (${status}).`, problem.fix ?? "");
+});
+document.addEventListener("htmx:error", (event) => {
+  if (event.detail.ctx) toast("bad", "Keepstep does not answer", "Try again once the page is connected.");
 });
 document.addEventListener("DOMContentLoaded", watch);
 if (document.readyState !== "loading") watch();

@@ -3,10 +3,12 @@ import { learn, now, tick } from "./clock.js";
 
 const EVERY = 15000;
 const AT_MOST = 500;
+const RESTS = 8000;
 const room = document.getElementById("room");
 const marked = new Set();
 let underWay = false;
 let timer = null;
+let pointed = -Infinity;
 let lastTime = performance.now();
 export const state = { updated: now(), failed: 0 };
 
@@ -21,11 +23,14 @@ export function mark(names = parts(), { soon = false } = {}) {
   timer = setTimeout(fetchMarked, wait);
 }
 
-/** A part that is pointed at or has a menu open keeps its rows where they are, until the pointer has gone. */
+/** Rows stay where they are while somebody points at them: until the pointer has gone, or has rested for a while. */
 function isHeld(name) {
-  const part = document.getElementById(`part-${name}`);
-  if (!part) return true;
-  return part.querySelector("tbody:hover, [data-hold]:hover, details.menu[open]") !== null;
+  if (performance.now() - pointed > RESTS) return false;
+  return document.getElementById(`part-${name}`).querySelector("tbody:hover, [data-hold]:hover") !== null;
+}
+
+for (const kind of ["pointermove", "pointerdown", "wheel"]) {
+  document.addEventListener(kind, () => { pointed = performance.now(); }, { passive: true });
 }
 
 async function fetchMarked() {

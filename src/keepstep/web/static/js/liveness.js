@@ -30,6 +30,7 @@ function paint() {
   if (time.dateTime !== updated) time.dateTime = updated;
   const late = Date.now() - since > GRACE;
   put(banner("session"), !signedOut);
+  if (signedOut) banner("session").querySelector("a").href = `/login?next=${encodeURIComponent(location.pathname + location.search)}`;
   put(banner("away"), signedOut || !(away && updates.failed > 1));
   put(banner("feed"), signedOut || (away && updates.failed > 1) || !(feedState === "interrupted" && late));
 }

@@ -26,7 +26,7 @@ function go(id) {
   const place = document.getElementById(id);
   if (!place) return;
   place.scrollIntoView({ block: "start" });
-  (place.querySelector("a[href], button, input, select, [tabindex]") ?? place).focus({ preventScroll: true });
+  (place.querySelector("a[href], button, input, select") ?? place.querySelector("[tabindex]") ?? place).focus({ preventScroll: true });
 }
 
 function show() {
