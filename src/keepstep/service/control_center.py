@@ -1,5 +1,6 @@
 """What the control center shows: one dataclass for each part of the page, for the page and for its live update."""
 
+import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -19,6 +20,8 @@ from keepstep.service.troubles import Facts, Severity, Trouble, failing, last_su
 LISTED = 20
 TOP_LETTERS = 10
 _MOST_ERRORS = 12
+_FRESH = 5.0
+_WORST_FIRST = ("failing", "degraded", "retrying", "partial", "new", "ok", "idle")
 _WEBHOOK = "INTEGRATIONS_TEAMS_WEBHOOK"
 
 
@@ -79,6 +82,14 @@ class Card:
     last_success: datetime | None
     last_failure: datetime | None
     last_error: str
+
+
+@dataclass(frozen=True, slots=True)
+class Cards:
+    """Every integration: the one that the page shows, and the others, the worst first."""
+
+    shown: Card
+    others: Sequence[Card]
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,6 +181,7 @@ class ControlCenter:
     def __init__(self, service: Service) -> None:
         self.service = service
         self._lookout = Lookout(service.database)
+        self._cards: dict[str, tuple[Card, float]] = {}
 
     def integrations(self) -> list[tuple[str, str]]:
         """The key and the title of each integration."""
@@ -177,14 +189,26 @@ class ControlCenter:
 
     def look(self, key: str) -> "Look":
         """A look at one integration. Raises ``NotFound``."""
-        return Look(self.service, self._lookout, self.service.inspection.known(key))
+        return Look(self, self._lookout, self.service.inspection.known(key))
+
+    async def others(self, key: str) -> list[Card]:
+        """The cards of the other integrations, the worst first; each at most some seconds old."""
+        found = [await self._recent(other) for other in self.service.inspection.registered if other != key]
+        return sorted(found, key=lambda card: _WORST_FIRST.index(card.state))
+
+    async def _recent(self, key: str) -> Card:
+        known = self._cards.get(key)
+        if known is None or time.monotonic() - known[1] > _FRESH:
+            known = self._cards[key] = (await self.look(key).own_card(), time.monotonic())
+        return known[0]
 
 
 class Look:
     """One look at one integration: what two parts need is read once, so that they agree with each other."""
 
-    def __init__(self, service: Service, lookout: Lookout, integration: Registered) -> None:
-        self._service = service
+    def __init__(self, center: ControlCenter, lookout: Lookout, integration: Registered) -> None:
+        self._center = center
+        self._service = center.service
         self._lookout = lookout
         self._integration = integration
         self._read: dict[str, Any] = {}
@@ -260,8 +284,12 @@ class Look:
         )  # fmt: skip
         return Troubles(troubles(facts))
 
-    async def card(self) -> Card:
-        """The integration at a glance."""
+    async def card(self) -> Cards:
+        """Every integration at a glance."""
+        return Cards(await self.own_card(), await self._center.others(self.key))
+
+    async def own_card(self) -> Card:
+        """This integration at a glance."""
         status, setup = await self.status(), await self._setup()
         values = {line.variable.removeprefix(f"{self.key.upper()}_"): line for line in setup.settings}
         broken = failing(status)
