@@ -1,7 +1,7 @@
 # Needs git, make and Python 3.11 or newer; everything else goes into .venv. `make` alone shows this menu.
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check bench soak schema lock clean
+.PHONY: help demo test check bench soak assets schema lock clean
 
 help: ## show this menu
 	@echo 'Keepstep keeps PostgreSQL tables in step with the SaaS systems a company lives on.'
@@ -23,12 +23,16 @@ check: .venv/.dev ## everything that CI checks besides the tests
 	@.venv/bin/mypy
 	@.venv/bin/lint-imports --no-logo
 	@.venv/bin/python tools/schema_snapshot.py --check
+	@.venv/bin/python tools/assets.py --check $(if $(CI),--rebuild)
 
 bench: .venv-bench/.bench ## measure against dlt and raw COPY, on this machine
 	@.venv-bench/bin/python -m bench $(ARGS)
 
 soak: .venv/.dev ## let processes be killed for some minutes, and see that nothing is lost
 	@.venv/bin/python -m tools.soak $(ARGS)
+
+assets: .venv/.dev ## build the page's CSS and scripts anew, after a change to it (needs node and npm)
+	@.venv/bin/python tools/assets.py
 
 schema: .venv/.dev ## write the schema snapshot anew, after a new migration
 	@.venv/bin/python tools/schema_snapshot.py

@@ -53,7 +53,7 @@ async def test_what_the_environment_enables_is_due_at_once_and_a_restart_moves_n
     assert view.next_run is not None
     assert view.next_run <= await stage.now()
     assert view.upcoming[0].at == view.next_run
-    assert len(view.upcoming) == 3
+    assert len(view.upcoming) == 5
     await stage.dispatch()
     before = await stage.times(view.id)
     assert await environment.settle() == ["[auto-sync] enabled every 15m; nightly full at UTC hour: 5"]

@@ -39,7 +39,7 @@ def test_a_schedule_that_is_resumed_runs_at_once_and_one_that_is_paused_no_more(
             [run] = until(lambda: command("runs", "--result", "succeeded", "--json").json)
             assert (run["trigger"], run["mode"], run["actor"]) == ("schedule", "delta", None)
             [view] = command("schedule", "list", "--json").json
-            assert (view["enabled"], len(view["upcoming"]), view["envLocked"]) == (True, 3, [])
+            assert (view["enabled"], len(view["upcoming"]), view["envLocked"]) == (True, 5, [])
             paused = command("schedule", "pause", "doorloop")
             assert "doorloop  no" in paused.out
             assert command("schedule", "list", "--json").json[0]["nextRun"] is None

@@ -15,6 +15,7 @@ from tests.support.site import Served, served
 OPEN = {
     ("GET", "/healthz"), ("GET", "/readyz"), ("GET", "/openapi.json"), ("HEAD", "/openapi.json"),
     ("POST", "/api/auth/login"), ("POST", "/api/auth/logout"),
+    ("GET", "/login"), ("POST", "/login"), ("POST", "/logout"), ("GET", "/static/{digest}/{name:path}"),
 }  # fmt: skip
 """Every way in that asks for no credentials. A new one is added here on purpose or not at all."""
 

@@ -65,16 +65,16 @@ class Inspection:
         preferences: Preferences, overview: Overview,
     ) -> None:  # fmt: skip
         self._database = database
-        self._registered = registered
+        self.registered = registered
         self._connectors = connectors
         self._preferences = preferences
         self._overview = overview
 
     def known(self, key: str) -> Registered:
         """An integration. Raises ``NotFound``."""
-        if key not in self._registered:
-            raise NotFound(f"There is no integration {key}.", fix=f"Known are: {', '.join(self._registered)}.")
-        return self._registered[key]
+        if key not in self.registered:
+            raise NotFound(f"There is no integration {key}.", fix=f"Known are: {', '.join(self.registered)}.")
+        return self.registered[key]
 
     async def all(self) -> list[IntegrationView]:
         """Every integration."""
@@ -89,7 +89,7 @@ class Inspection:
                 rate_limit=one.limits,
                 health=await self._overview.health(key),
             )
-            for key, one in self._registered.items()
+            for key, one in self.registered.items()
         ]
 
     async def is_configured(self, key: str) -> bool:

@@ -43,7 +43,7 @@ _ACCEPTED = {
     "full_at_hour_utc": "Give an hour from 0 to 23 (UTC), or null for no nightly full run.",
     "entities": "Give a list of at least one name.",
 }
-_FORESEEN = 3
+_FORESEEN = 5
 _ENVIRONMENT = "environment"
 _CREDENTIALS = "credentials"
 """Stands among what the environment sets where it gives the credentials too."""

@@ -29,3 +29,15 @@ async def answers(connection: Connection, ids: Sequence[int]) -> dict[int, dict[
     """Upstream's whole answers (2 KB at most) by the ids of events."""
     cursor = await connection.execute(_HISTORY["answers"], {"ids": list(ids)})
     return {row["id"]: row["answer"] for row in await cursor.fetchall()}
+
+
+async def newest_events(
+    connection: Connection, *, run: int | None, entity: str | None, levels: Sequence[str], before: int | None,
+    limit: int,
+) -> list[dict[str, Any]]:  # fmt: skip
+    """Events of all runs, newest first; ``before``: only those with a smaller id."""
+    cursor = await connection.execute(
+        _HISTORY["newest_events"],
+        {"run": run, "entity": entity, "levels": list(levels), "before": before, "limit": limit},
+    )
+    return await cursor.fetchall()

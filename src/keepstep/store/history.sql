@@ -16,3 +16,11 @@ ORDER BY e.id DESC LIMIT %(limit)s
 
 -- name: answers
 SELECT id, data -> 'answer' AS answer FROM keepstep.events WHERE id = ANY (%(ids)s::bigint[])
+
+-- name: newest_events
+-- Across all runs: what a log shows before it goes on by itself. Nulls ask for everything.
+SELECT id, ts, run_id, type, level, entity, page, rows, msg, data FROM keepstep.events
+WHERE id < coalesce(%(before)s::bigint, 9223372036854775807) AND level = ANY (%(levels)s::text[])
+  AND (%(run)s::bigint IS NULL OR run_id = %(run)s::bigint)
+  AND (%(entity)s::text IS NULL OR entity = %(entity)s::text)
+ORDER BY id DESC LIMIT %(limit)s::bigint

@@ -89,10 +89,10 @@ def _sign_in(accounts: Accounts) -> APIRouter:
         responses=problems(401, 403, 429, 503),
     )
     async def login(body: Login, request: Request, response: Response) -> Me:
-        signed_in = await accounts.sign_in(body.name, body.password.get_secret_value(), address=_address(request))
+        signed_in = await accounts.sign_in(body.name, body.password.get_secret_value(), address=caller_address(request))
         response.set_cookie(
             SESSION_COOKIE, signed_in.session, max_age=int(signed_in.lives), httponly=True, samesite="lax",
-            secure=_is_https(request),
+            secure=is_https(request),
         )  # fmt: skip
         return _me(signed_in.who)
 
@@ -107,7 +107,7 @@ def _sign_in(accounts: Accounts) -> APIRouter:
         if (session := session_cookie(request.headers)) is not None:
             await accounts.sign_out(session)
         response = Response(status_code=204)
-        response.delete_cookie(SESSION_COOKIE, httponly=True, samesite="lax", secure=_is_https(request))
+        response.delete_cookie(SESSION_COOKIE, httponly=True, samesite="lax", secure=is_https(request))
         return response
 
     @routes.get("/me", summary="Who the caller is")
@@ -123,7 +123,7 @@ def _sign_in(accounts: Accounts) -> APIRouter:
     async def password(body: NewPassword, request: Request, who: Viewer) -> None:
         await accounts.change_own_password(
             who, current=body.current.get_secret_value(), new=body.new.get_secret_value(),
-            session=session_cookie(request.headers) or "", address=_address(request),
+            session=session_cookie(request.headers) or "", address=caller_address(request),
         )  # fmt: skip
 
     return routes
@@ -211,10 +211,11 @@ def _me(who: Identity) -> Me:
     return Me(name=who.name, role=who.role, kind="token" if who.user_id is None else "user")
 
 
-def _address(request: Request) -> str:
+def caller_address(request: Request) -> str:
+    """Where a request comes from, for counting its tries."""
     return request.client.host if request.client else "unknown"
 
 
-def _is_https(request: Request) -> bool:
+def is_https(request: Request) -> bool:
     """Whether the browser speaks TLS, with us or with a proxy before us. A false claim hurts only who makes it."""
     return "https" in (request.url.scheme, request.headers.get("x-forwarded-proto", "").split(",")[0].strip())

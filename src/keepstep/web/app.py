@@ -3,18 +3,24 @@
 from fastapi import FastAPI
 
 from keepstep.service.core import Service
+from keepstep.service.log import Log
 from keepstep.web import (
     accounts_api,
     api_integrations,
     api_letters,
+    api_log,
     api_settings,
     api_sync,
     feed,
     health,
     metrics,
+    pages,
+    sign_in,
+    static_files,
 )
 from keepstep.web.openapi import document
 from keepstep.web.problems import handle_problems
+from keepstep.web.rendering import Pages
 from keepstep.web.security import secure
 from keepstep.web.shield import Shield
 
@@ -29,9 +35,14 @@ def create_app(service: Service, *, version: str) -> FastAPI:
     app.include_router(api_integrations.router(service))
     app.include_router(api_sync.router(service))
     app.include_router(feed.router(service.feed))
+    app.include_router(api_log.router(Log(service.database)))
     app.include_router(api_letters.router(service))
     app.include_router(api_settings.router(service))
-    handle_problems(app)
+    rendered = Pages(version=version)
+    app.include_router(static_files.router())
+    app.include_router(sign_in.router(service.accounts, rendered))
+    app.include_router(pages.router(service, rendered))
+    handle_problems(app, pages.problem_page(rendered))
     document(app)
     app.add_middleware(Shield)
     secure(app, service.accounts)

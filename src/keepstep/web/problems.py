@@ -1,6 +1,6 @@
 """Whatever goes wrong leaves as a problem document (RFC 9457)."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from http import HTTPStatus
 from typing import Any
 
@@ -16,6 +16,8 @@ from keepstep.service.problems import ProblemDocument, problem
 
 _MOST_NAMED = 5
 """How many faults of one request are named."""
+AsPage = Callable[[Request, ProblemDocument, Exception], Response | None]
+"""How a problem is shown to somebody who looks with a browser; None for everybody else."""
 
 
 def answer(document: ProblemDocument, headers: Mapping[str, str] | None = None) -> Response:
@@ -28,16 +30,22 @@ def answer(document: ProblemDocument, headers: Mapping[str, str] | None = None) 
     )
 
 
-def handle_problems(app: FastAPI) -> None:
-    """Make problem documents of every error that a route raises, and of the router's own."""
+def handle_problems(app: FastAPI, as_page: AsPage = lambda *_: None) -> None:
+    """Make problem documents of every error that a route raises, and of the router's own; or pages, of a page's."""
+    app.state.as_page = as_page
     app.exception_handler(KeepstepError)(_ours)
     app.exception_handler(HTTPException)(_http)
     app.exception_handler(RequestValidationError)(_invalid)
 
 
-async def _ours(_request: Request, error: KeepstepError) -> Response:
+async def _ours(request: Request, error: KeepstepError) -> Response:
     headers = {"retry-after": f"{max(error.after, 1):.0f}"} if isinstance(error, TooManyTries) else None
-    return answer(problem(error), headers)
+    return _shown(request, problem(error), error) or answer(problem(error), headers)
+
+
+def _shown(request: Request, document: ProblemDocument, error: Exception) -> Response | None:
+    as_page: AsPage = request.app.state.as_page
+    return as_page(request, document, error)
 
 
 async def _http(request: Request, error: HTTPException) -> Response:
@@ -48,7 +56,7 @@ async def _http(request: Request, error: HTTPException) -> Response:
     title = HTTPStatus(error.status_code).phrase
     code = title.lower().replace(" ", "-")
     document = ProblemDocument(title=title, status=error.status_code, detail=detail, fix=fix, code=code)
-    return answer(document, headers)
+    return _shown(request, document, error) or answer(document, headers)
 
 
 def _allowed(request: Request) -> list[str]:
@@ -75,15 +83,15 @@ def _words(error: HTTPException, request: Request, headers: Mapping[str, str]) -
             return str(error.detail), ""
 
 
-async def _invalid(_request: Request, error: RequestValidationError) -> Response:
+async def _invalid(request: Request, error: RequestValidationError) -> Response:
     faults = error.errors()
     if any(fault["type"] == "json_invalid" for fault in faults):
-        return await _http(_request, HTTPException(400))
+        return await _http(request, HTTPException(400))
     document = ProblemDocument(
         title="Bad request", status=422, detail=_sentence(faults), code="bad-request",
         fix="What each request takes is described in /openapi.json.",
     )  # fmt: skip
-    return answer(document)
+    return _shown(request, document, error) or answer(document)
 
 
 def _sentence(faults: Sequence[Any]) -> str:

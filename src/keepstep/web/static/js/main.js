@@ -1,0 +1,9 @@
+// What every page has: menus, dialogs, acts, shortcuts, moving times. The control center brings its own parts.
+import "./theme.js";
+import "./dialogs.js";
+import "./acts.js";
+import "./shortcuts.js";
+import { tick } from "./clock.js";
+
+tick();
+if (document.getElementById("room")) import("./room.js");
