@@ -143,33 +143,45 @@ def _download(packages: tuple[str, ...]) -> list[Path]:
     told = _apt("apt-get", "--simulate", "--no-install-recommends", "install", *packages)
     lacking = {match[1]: match[2] for match in re.finditer(r"^Inst (\S+) (?:\[\S+\] )?\((\S+) ", told, re.MULTILINE)}
     there = [package for package in packages if package not in lacking]
-    store = Path(_lists().name) / "packages"
+    store = Path(_lists().place.name) / "packages"
     _apt("apt-get", "download", *(f"{name}={version}" for name, version in lacking.items()), *there, directory=store)
     return [found for name in (*lacking, *there) for found in store.glob(f"{name.partition(':')[0]}_*.deb")]
 
 
+@dataclass(frozen=True)
+class Lists:
+    """Package lists of our own until the program ends: so no rights are needed, and the machine's may be old.
+
+    ``trouble``: what could not be fetched. That may be a source which has nothing to do with us.
+    """
+
+    place: "tempfile.TemporaryDirectory[str]"
+    trouble: str
+
+
 @cache
-def _lists() -> "tempfile.TemporaryDirectory[str]":
-    """Package lists of our own until the program ends: so no rights are needed, and the machine's may be old."""
+def _lists() -> Lists:
     place = tempfile.TemporaryDirectory(prefix="keepstep-parts-")
     for name in ("lists/partial", "cache/archives/partial", "packages"):
         (Path(place.name) / name).mkdir(parents=True)
-    _ask_apt(place.name, "apt-get", "update")
-    return place
+    done = _call(*_words(place.name, "apt-get", "update"))
+    return Lists(place, done.stderr.strip().split("\n")[0])
 
 
 def _apt(program: str, *words: str, directory: Path | None = None) -> str:
-    return _ask_apt(_lists().name, program, *words, directory=directory)
+    lists = _lists()
+    try:
+        return _run(*_words(lists.place.name, program, *words), directory=directory)
+    except Missing as error:
+        raise Missing(f"{error} {lists.trouble}".strip()) from None
 
 
-def _ask_apt(place: str, program: str, *words: str, directory: Path | None = None) -> str:
+def _words(place: str, program: str, *words: str) -> list[str]:
     settings = (
         f"Dir::State={place}", f"Dir::State::lists={place}/lists", f"Dir::Cache={place}/cache",
         "Dir::State::status=/var/lib/dpkg/status", "APT::Sandbox::User=root", "Acquire::Retries=3",
-        "APT::Update::Error-Mode=any",
     )  # fmt: skip
-    options = [word for setting in settings for word in ("-o", setting)]
-    return _run(program, *options, "--quiet=2", *words, directory=directory)
+    return [program, *(word for setting in settings for word in ("-o", setting)), "--quiet=2", *words]
 
 
 def _wrap(part: Part, root: Path, final: Path) -> None:
@@ -189,12 +201,17 @@ def _wrap(part: Part, root: Path, final: Path) -> None:
 
 
 def _run(*command: str, directory: Path | None = None) -> str:
-    environment = {**os.environ, "LC_ALL": "C", "DEBIAN_FRONTEND": "noninteractive"}
-    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=directory, env=environment)  # noqa: S603
+    """What a command says. Raises ``Missing`` when it fails."""
+    done = _call(*command, directory=directory)
     if done.returncode:
         said = [line for line in (done.stderr or done.stdout).splitlines() if line.strip()]
         raise Missing(f"{Path(command[0]).name} failed: {' '.join(said[:2]) or f'exit code {done.returncode}'}")
     return done.stdout
+
+
+def _call(*command: str, directory: Path | None = None) -> "subprocess.CompletedProcess[str]":
+    environment = {**os.environ, "LC_ALL": "C", "DEBIAN_FRONTEND": "noninteractive"}
+    return subprocess.run(command, capture_output=True, text=True, check=False, cwd=directory, env=environment)  # noqa: S603
 
 
 def main() -> int:
