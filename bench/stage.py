@@ -107,14 +107,14 @@ class Server:
     def cpu_seconds(self) -> float:
         """CPU time of all processes of the server, ended ones included."""
         postmaster = int((self._data / "postmaster.pid").read_text().splitlines()[0])
-        return sum(seconds for pid, parent, seconds in _processes() if postmaster in (pid, parent))
+        return sum(seconds for pid, parent, seconds in processes() if postmaster in (pid, parent))
 
     def close(self) -> None:
         """Close the session."""
         self._admin.close()
 
 
-def _processes() -> Iterator[tuple[int, int, float]]:
+def processes() -> Iterator[tuple[int, int, float]]:
     """Process id, parent, and CPU seconds (its own and those of its ended children) of all processes."""
     for entry in Path("/proc").iterdir():
         if entry.name.isdigit():
