@@ -50,7 +50,7 @@ async def test_a_test_alert_is_sent_and_its_answer_told(dsn: str, tmp_path: Path
         async with browsing(site.url) as browser:
             await browser.sign_in("ana")
             page = await browser.page(PAGE)
-            await expect(page.locator("#alerts")).to_contain_text("webhook set")
+            await expect(page.locator("#alerts")).to_contain_text("Webhook")
             assert "a-secret-path" not in await page.content()
             await page.get_by_role("button", name="Send test alert").click()
             await expect(page.locator("#toasts")).to_contain_text("Teams took the message.")

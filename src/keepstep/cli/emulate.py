@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 import typer
 
 from keepstep.cli import render
+from keepstep.cli.emulate_teams import teams
 from keepstep.cli.exits import Usage
 from keepstep.cli.signals import drive
 from keepstep.integrations.emulators import Emulated, emulators
@@ -52,6 +53,7 @@ def group() -> typer.Typer:
     app.callback()(_several)
     for emulated in emulators().values():
         app.command(emulated.key, help=f"Serve an emulated {emulated.title} until Ctrl-C.")(_command(emulated))
+    app.command()(teams)
     return app
 
 
