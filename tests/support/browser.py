@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
-from playwright.async_api import BrowserContext, Page, async_playwright
+from playwright.async_api import BrowserContext, Page, async_playwright, expect
 
 from tests.support.site import PASSWORD
 
@@ -18,6 +18,8 @@ FLAGS = [
 ]  # fmt: skip
 AXE = Path(__file__).parents[1] / "browser" / "axe.min.js"
 DESK = {"width": 1440, "height": 900}
+PATIENCE_MS = 12_000
+"""Less than the 15 s after which the page looks by itself: what it shows must have come as news."""
 _AXE_RULES = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa"]
 _WATCH = """
 document.addEventListener("securitypolicyviolation", (event) => {
@@ -66,6 +68,7 @@ class Watched:
 async def browsing(url: str, **options: Any) -> AsyncIterator[Watched]:
     """A browser that fails the test when it has had anything to complain about."""
     assert CHROMIUM, "these tests need Chromium: apt install chromium, or name one in CHROMIUM"
+    expect.set_options(timeout=PATIENCE_MS)
     async with async_playwright() as playwright:
         browser = await playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
         try:

@@ -1,5 +1,6 @@
 """The pages as a program sees them: who gets in, what is sent, what it costs."""
 
+import asyncio
 import gzip
 import json
 import re
@@ -8,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from keepstep.service.control_center import PARTS
+from keepstep.service.control_center import PARTS, ControlCenter
 from keepstep.web import static_files
 from keepstep.web.sign_in import place
 from tests.support.site import PASSWORD, Served, served
@@ -127,3 +128,16 @@ def test_templates_and_scripts_ask_for_nothing_that_the_policy_refuses() -> None
 def test_what_was_built_from_templates_is_recorded_with_licences() -> None:
     record = json.loads((STATIC / "dist" / "sources.json").read_text(encoding="utf-8"))
     assert {"app.css", "htmx.min.js", "htmx.LICENSE", "uplot.min.js", "uplot.LICENSE"} <= set(record["built"])
+
+
+async def test_pages_that_heard_the_same_share_a_look_and_later_news_or_an_act_gets_a_new_one(site: Served) -> None:
+    center = ControlCenter(site.service)
+    first = center.look("doorloop", seen=7)
+    assert center.look("doorloop", seen=7) is first
+    assert center.look("doorloop", seen=5) is first
+    later = center.look("doorloop", seen=8)
+    assert later is not first
+    assert center.look("doorloop") is not later
+    assert center.look("doorloop", seen=8) is later
+    glances = await asyncio.gather(*(later.part("glance") for _ in range(5)))
+    assert all(glance is glances[0] for glance in glances)

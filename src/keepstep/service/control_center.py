@@ -1,178 +1,41 @@
-"""What the control center shows: one dataclass for each part of the page, for the page and for its live update."""
+"""What the control center asks: a look at one integration gives each part of the page as its dataclass."""
 
+import asyncio
 import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass
-from datetime import datetime
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 from keepstep.integrations.registry import Registered
-from keepstep.service.alerts import AlertList
+from keepstep.service.control_parts import (
+    Acts,
+    AlertsPanel,
+    Card,
+    Cards,
+    ConfigPanel,
+    ErrorGroups,
+    Glance,
+    HeldPanel,
+    LastRuns,
+    LettersPanel,
+    LimitsPanel,
+    RunPanel,
+    SchedulePanel,
+    Troubles,
+)
 from keepstep.service.core import Service
-from keepstep.service.errors_view import ErrorGroup
-from keepstep.service.limits import BreakerView, Outlook, RateLimitView
 from keepstep.service.readiness import Lookout, Readiness
-from keepstep.service.schedules import ScheduleView
-from keepstep.service.setup import Advice, SettingLine, Setup
-from keepstep.service.shapes import DeadLetterSummary, HeldDeletions, RunSummary
-from keepstep.service.status import ActiveRun, HealthView, LockView, SchedulerView, Status
-from keepstep.service.troubles import Facts, Severity, Trouble, failing, last_success, troubles, utc_now
+from keepstep.service.setup import SettingLine, Setup
+from keepstep.service.shapes import HeldDeletions, RunSummary
+from keepstep.service.status import Status
+from keepstep.service.troubles import Facts, failing, last_success, troubles, utc_now
 
 LISTED = 20
 TOP_LETTERS = 10
 MOST_ALERTS = 5
 _MOST_ERRORS = 12
-_FRESH = 5.0
+_FRESH, _SHARED = 5.0, 0.5
 _WORST_FIRST = ("failing", "degraded", "retrying", "partial", "new", "ok", "idle")
 _WEBHOOK = "INTEGRATIONS_TEAMS_WEBHOOK"
-
-
-@dataclass(frozen=True, slots=True)
-class Acts:
-    """What can be done from the header."""
-
-    configured: bool
-    active: ActiveRun | None
-
-
-@dataclass(frozen=True, slots=True)
-class Glance:
-    """The row that says it all. ``scheduler_silent``: nothing starts by itself any more."""
-
-    health: HealthView
-    active: ActiveRun | None
-    held: int
-    letters: int
-    breaker: BreakerView
-    last_success: datetime | None
-    scheduler: SchedulerView
-    next_run: datetime | None
-    scheduler_silent: bool
-
-
-@dataclass(frozen=True, slots=True)
-class Troubles:
-    """What is wrong, the worst first."""
-
-    found: Sequence[Trouble]
-
-    @property
-    def problems(self) -> int:
-        """How many somebody must act on, now or when there is time: the number in the tab's title."""
-        return sum(trouble.severity is not Severity.RETRYING for trouble in self.found)
-
-    @property
-    def worst(self) -> str:
-        """The severity of the worst; empty when there is none."""
-        return self.found[0].severity if self.found else ""
-
-
-@dataclass(frozen=True, slots=True)
-class Card:
-    """One integration. ``state``: ok, retrying, degraded, failing, partial, new or idle; ``auth`` in words."""
-
-    key: str
-    title: str
-    colour: str
-    state: str
-    base_url: str
-    auth: str
-    limits: str
-    health: HealthView
-    breaker: BreakerView
-    rate_limit: RateLimitView | None
-    last_success: datetime | None
-    last_failure: datetime | None
-    last_error: str
-
-
-@dataclass(frozen=True, slots=True)
-class Cards:
-    """Every integration: the one that the page shows, and the others, the worst first."""
-
-    shown: Card
-    others: Sequence[Card]
-
-
-@dataclass(frozen=True, slots=True)
-class RunPanel:
-    """Starting a run, and the one that is going on. ``report``: the last run, where that was a dry one."""
-
-    entities: Sequence[str]
-    chosen: Sequence[str]
-    rows: Mapping[str, int]
-    configured: bool
-    allow_backfill: bool
-    active: ActiveRun | None
-    lock: LockView | None
-    report: RunSummary | None
-
-
-@dataclass(frozen=True, slots=True)
-class LastRuns:
-    """The newest runs."""
-
-    runs: Sequence[RunSummary]
-
-
-@dataclass(frozen=True, slots=True)
-class ErrorGroups:
-    """Errors, each kind once; ``hidden``: how many more kinds there are."""
-
-    groups: Sequence[ErrorGroup]
-    hidden: int
-
-
-@dataclass(frozen=True, slots=True)
-class SchedulePanel:
-    """When it runs by itself."""
-
-    schedule: ScheduleView
-    known: Sequence[str]
-    lock: LockView | None
-    last_tick: datetime | None
-    silent: bool
-
-
-@dataclass(frozen=True, slots=True)
-class LimitsPanel:
-    """How politely upstream is asked, and how far that goes."""
-
-    breaker: BreakerView
-    rate_limit: RateLimitView | None
-    outlook: Outlook
-
-
-@dataclass(frozen=True, slots=True)
-class ConfigPanel:
-    """How it is set up."""
-
-    settings: Sequence[SettingLine]
-    warnings: Sequence[Advice]
-
-
-@dataclass(frozen=True, slots=True)
-class AlertsPanel:
-    """Where alerts go, and the last ones. ``webhook``: masked; ``locked``: the environment says it."""
-
-    found: AlertList
-    webhook: str
-    locked: bool
-
-
-@dataclass(frozen=True, slots=True)
-class LettersPanel:
-    """The newest open dead letters, and how many there are."""
-
-    letters: Sequence[DeadLetterSummary]
-    count: int
-
-
-@dataclass(frozen=True, slots=True)
-class HeldPanel:
-    """Deletions that wait for a decision, by run."""
-
-    runs: Mapping[int, Sequence[HeldDeletions]]
 
 
 class ControlCenter:
@@ -182,14 +45,25 @@ class ControlCenter:
         self.service = service
         self._lookout = Lookout(service.database)
         self._cards: dict[str, tuple[Card, float]] = {}
+        self._looks: dict[str, Look] = {}
 
     def integrations(self) -> list[tuple[str, str]]:
         """The key and the title of each integration."""
         return [(key, one.title) for key, one in self.service.inspection.registered.items()]
 
-    def look(self, key: str) -> "Look":
-        """A look at one integration. Raises ``NotFound``."""
-        return Look(self, self._lookout, self.service.inspection.known(key))
+    def look(self, key: str, *, seen: int | None = None) -> "Look":
+        """A look at one integration. Raises ``NotFound``.
+
+        ``seen``: the newest event that the caller has heard of. Pages that hear of the same event share a look which
+        was begun after it, for a moment; without it the look is the caller's own.
+        """
+        known = self._looks.get(key)
+        if seen is not None and known is not None and known.seen >= seen and known.age < _SHARED:
+            return known
+        look = Look(self, self._lookout, self.service.inspection.known(key), seen or 0)
+        if seen is not None:
+            self._looks[key] = look
+        return look
 
     async def others(self, key: str) -> list[Card]:
         """The cards of the other integrations, the worst first; each at most some seconds old."""
@@ -204,14 +78,24 @@ class ControlCenter:
 
 
 class Look:
-    """One look at one integration: what two parts need is read once, so that they agree with each other."""
+    """One look at one integration: what two parts need is read once, so that they agree with each other.
 
-    def __init__(self, center: ControlCenter, lookout: Lookout, integration: Registered) -> None:
+    ``seen``: an event that was there before it.
+    """
+
+    def __init__(self, center: ControlCenter, lookout: Lookout, integration: Registered, seen: int) -> None:
+        self.seen = seen
+        self._begun = time.monotonic()
         self._center = center
         self._service = center.service
         self._lookout = lookout
         self._integration = integration
-        self._read: dict[str, Any] = {}
+        self._read: dict[str, asyncio.Future[Any]] = {}
+
+    @property
+    def age(self) -> float:
+        """Seconds since it was begun."""
+        return time.monotonic() - self._begun
 
     @property
     def key(self) -> str:
@@ -225,12 +109,13 @@ class Look:
 
     async def part(self, name: str) -> object:
         """What a part of the page shows. Raises ``KeyError`` for one that does not exist."""
-        return await PARTS[name](self)
+        part = PARTS[name]
+        return await self._once(f"part {name}", lambda: part(self))
 
     async def _once(self, name: str, read: Callable[[], Awaitable[Any]]) -> Any:
         if name not in self._read:
-            self._read[name] = await read()
-        return self._read[name]
+            self._read[name] = asyncio.ensure_future(read())
+        return await asyncio.shield(self._read[name])  # one who leaves does not take it from the others
 
     async def status(self) -> Status:
         """How the integration stands."""

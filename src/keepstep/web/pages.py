@@ -14,7 +14,7 @@ from keepstep.service.control_center import PARTS, ControlCenter
 from keepstep.service.core import Service
 from keepstep.service.problems import ProblemDocument
 from keepstep.service.troubles import utc_now
-from keepstep.web.parameters import Id, IntegrationKey
+from keepstep.web.parameters import Before, Id, IntegrationKey
 from keepstep.web.problems import AsPage
 from keepstep.web.rendering import Pages, wants_page
 from keepstep.web.security import Viewer, needs
@@ -54,12 +54,12 @@ def _page(routes: APIRouter, center: ControlCenter, pages: Pages) -> None:
     @routes.get(f"{HOME}/live")
     async def live(
         request: Request, who: Viewer, parts: Annotated[str, Query(max_length=500)],
-        integration: IntegrationKey = "doorloop",
+        integration: IntegrationKey = "doorloop", seen: Before = None,
     ) -> Response:  # fmt: skip
         names = list(dict.fromkeys(parts.split(",")))
         if unknown := [name for name in names if name not in PARTS]:
             raise BadRequest(f"The page has no part {unknown[0][:40]!r}.", fix=f"It has: {', '.join(PARTS)}.")
-        look = center.look(integration)
+        look = center.look(integration, seen=seen)
         found = {name: await look.part(name) for name in names}
         return pages.fragment(request, "live", who, integration=integration, title=look.title, parts=found)
 

@@ -22,6 +22,9 @@ export class Feed extends EventTarget {
     this.#run();
   }
 
+  /** The newest event that was heard of. */
+  get seen() { return Number.parseInt(this.#position, 10) || 0; }
+
   #say(state) {
     if (this.state === state) return;
     this.state = state;

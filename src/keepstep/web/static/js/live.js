@@ -10,13 +10,15 @@ let underWay = false;
 let timer = null;
 let pointed = -Infinity;
 let lastTime = performance.now();
-export const state = { updated: now(), failed: 0 };
+let alone = true;
+export const state = { updated: now(), failed: 0, seen: () => 0 };
 
 const parts = () => [...document.querySelectorAll("[data-part]")].map((part) => part.dataset.part);
 
-/** Parts have news; without names all of them have. ``soon``: somebody waits for it. */
+/** Parts have news; without names all of them have. ``soon``: somebody has done something, and waits for it. */
 export function mark(names = parts(), { soon = false } = {}) {
   for (const name of names) marked.add(name);
+  alone ||= soon;
   if (timer !== null && !soon) return;
   clearTimeout(timer);
   const wait = soon ? 0 : Math.max(AT_MOST - (performance.now() - lastTime), 0);
@@ -62,6 +64,8 @@ async function fetchMarked() {
 
 async function update(names) {
   const query = new URLSearchParams({ integration: room.dataset.integration, parts: names.join(",") });
+  if (!alone && state.seen()) query.set("seen", state.seen()); // pages that heard the same may share an answer
+  alone = false;
   const response = await fetch(`/systems/integrations/live?${query}`, {
     headers: { accept: "text/html", "hx-request": "true" }, signal: AbortSignal.timeout(20000),
   });

@@ -1,7 +1,7 @@
 // The control center: one feed for news and the log; parts that are fetched when there is news of them.
 import { Feed } from "./feed.js";
 import { feedIs } from "./liveness.js";
-import { mark } from "./live.js";
+import { mark, state } from "./live.js";
 import { hear, load } from "./log.js";
 import "./forms.js";
 import "./runs.js";
@@ -9,6 +9,7 @@ import "./runs.js";
 const OF_A_PAGE = ["glance", "run", "card"];
 const feed = new Feed("/api/admin/sync/logs/stream");
 let opened = false;
+state.seen = () => feed.seen;
 
 feed.addEventListener("state", ({ detail }) => feedIs(detail));
 feed.addEventListener("open", () => {
