@@ -4,7 +4,8 @@ import json
 import re
 import signal
 import socket
-from urllib.request import urlopen
+from urllib.parse import urlencode
+from urllib.request import HTTPCookieProcessor, build_opener, urlopen
 
 from tests.system.command import KEY, keepstep
 
@@ -43,6 +44,13 @@ def test_a_demo_serves_until_it_is_told_to_end_and_others_may_use_it_meanwhile()
             demo.until("unset DATABASE_URL")
             exports = demo.until("export DOORLOOP_BASE_URL").split()[1:]
             healthz = demo.until("/healthz").split()[-1]
+            page = demo.until("The control center: ").split()[-1]
+            password = demo.until("with the password").split()[-1]
+            form = urlencode({"name": "demo", "password": password}).encode()
+            with build_opener(HTTPCookieProcessor()).open(
+                page.replace("/systems/integrations", "/login"), form
+            ) as shown:
+                signed_in = (shown.url, "DoorLoop" in shown.read().decode())
             with urlopen(healthz) as answer:  # noqa: S310
                 health = json.load(answer)
             delta = command("run", "doorloop", "--json", **dict(word.split("=", 1) for word in exports))
@@ -50,6 +58,7 @@ def test_a_demo_serves_until_it_is_told_to_end_and_others_may_use_it_meanwhile()
 
         assert (taken.code, "KEEPSTEP_PORT=" in taken.error) == (1, True)
         assert health["status"] == "ok"
+        assert signed_in == (page, True)
         assert (delta.code, delta.json["inserted"], delta.json["deleted"]) == (0, 0, 0)
         assert ended.code == 130
         assert "Traceback" not in ended.err

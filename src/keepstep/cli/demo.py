@@ -1,6 +1,7 @@
 """``keepstep demo``: everything against an emulated DoorLoop, on the embedded database."""
 
 import os
+import secrets
 from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from keepstep.service.core import Service
 
 KEY = "doorloop"
+USER = "demo"
 _MARK_WORDS = "The tables of this home hold the invented records of `keepstep demo`.\n"
 
 
@@ -57,6 +59,7 @@ async def _demonstrate(parts: Parts, site: Site | None, *, json: bool) -> int:
         ended = await perform(service, KEY, request, shower(json=json))
         if site is not None:
             _suggest(parts, site, base_url, emulator.options.api_key)
+            await _welcome(service, site)
             journal(emulated)
             await (await stack.enter_async_context(emulated.working(service, concurrency=2, patience=None)))
     return report.exit_code(ended)
@@ -76,6 +79,21 @@ async def _claim(home: Path, service: "Service") -> None:
         mark.write_text(_MARK_WORDS, encoding="ascii")
     except OSError as error:
         raise StoreError(f"{mark} cannot be written: {error.strerror}.", fix=f"Make {home} writable.") from None
+
+
+async def _welcome(service: "Service", site: Site) -> None:
+    """Say how to get to the page: the demo's user gets a new password with every start, and nobody else knows it."""
+    from keepstep.model.schedule import Role
+
+    password, by = secrets.token_urlsafe(9), arguments.actor()
+    known = next((user for user in await service.accounts.users() if user.name == USER), None)
+    if known is None:
+        await service.accounts.add_user(USER, password, Role.ADMIN, by=by)
+    else:
+        await service.accounts.change_user(known.id, role=Role.ADMIN, password=password, by=by)
+    render.note("")
+    render.note(f"The control center: {site.url}/systems/integrations", style="bold")
+    render.note(f"  sign in as {USER} with the password {password}")
 
 
 def _suggest(parts: Parts, site: Site, base_url: str, api_key: str) -> None:
