@@ -258,6 +258,7 @@ class App:
             (await opening).close()
             raise
         stack.callback(server.close)
+        await stack.enter_async_context(server.kept(on_wait))
         return server.dsn, True
 
     def _service(self, database: Database, dsn: str, embedded: bool) -> Service:
