@@ -71,11 +71,13 @@ def test_up_starts_its_database_again_when_the_keeper_is_killed(command: Keepste
 
 def test_a_run_goes_on_when_the_keeper_is_killed_in_its_middle(command: Keepstep) -> None:
     page = {"DOORLOOP_PAGE_SIZE": "10", "DOORLOOP_MAX_CONCURRENCY": "1"}
-    with emulator(command, "--leases", "300", "--latency-ms", "100") as upstream:
-        with command.start("run", "doorloop", "leases", "--json", **upstream.environment, **page) as run:
-            run.until("leases: page")
-            kill_keeper(command)
-            ended = run.end()
+    with (
+        emulator(command, "--leases", "300", "--latency-ms", "100") as upstream,
+        command.start("run", "doorloop", "leases", "--json", **upstream.environment, **page) as run,
+    ):
+        run.until("leases: page")
+        kill_keeper(command)
+        ended = run.end()
 
     assert (ended.code, ended.json["result"], ended.json["inserted"]) == (0, "succeeded", 300)
     assert command.rows("SELECT count(*) FROM doorloop.leases") == ["300"]
