@@ -1,5 +1,6 @@
 """Connections to the one database, and what a failed statement means."""
 
+import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -157,18 +158,27 @@ _BY_STATE = {
     "57P01": ("The database was shut down.", "Start it again; the next run goes on from here."),
     "57P03": ("The database is starting up.", "Try again in a few seconds."),
 }  # fmt: skip
+_AT_THE_DOOR = (
+    (re.compile(r'FATAL:  database "[^\n]*" does not exist'), "3D000"),
+    (re.compile(r"FATAL:  password authentication failed|no password supplied"), "28P01"),
+    (re.compile(r'FATAL:  (role "[^\n]*" does not exist|no pg_hba.conf entry)|authentication failed'), "28000"),
+    (re.compile(r"FATAL:  the database system is starting up"), "57P03"),
+    (re.compile(r"FATAL:  .*(too many (clients|connections)|remaining connection slots)"), "53300"),
+)
+"""What a server says to somebody whom it does not let in: libpq gives the text, and no code."""
 
 
 def explain(error: psycopg.Error) -> StoreError:
     """What a database error means, in words. Data that was refused never comes here: the sinks handle it."""
-    message, fix = _BY_STATE.get(error.sqlstate or "", ("", ""))
+    state = error.sqlstate or next((code for said, code in _AT_THE_DOOR if said.search(str(error))), "")
+    message, fix = _BY_STATE.get(state, ("", ""))
     if not message and isinstance(error, psycopg.OperationalError) and (error.sqlstate or "08").startswith("08"):
         message = "The database cannot be reached."
         fix = "Check that it runs and that DATABASE_URL names its host and port."
     first_line = str(error).strip().split("\n", 1)[0]
     if not message:
         return StoreError(f"The database refused a statement: {first_line} (SQLSTATE {error.sqlstate}).", fix=fix)
-    kind = DatabaseAway if lost(error) or error.sqlstate == _FULL_HOUSE else StoreError
+    kind = DatabaseAway if lost(error) or state == _FULL_HOUSE else StoreError
     return kind(f"{message} ({first_line})", fix=fix)
 
 
