@@ -116,13 +116,13 @@ class EmbeddedPostgres:
         """Whether the keeper of the server still lives; it starts a server that dies, so False is rare."""
         if self._connection is None:
             return False
-        self._connection.setblocking(False)
         try:
+            self._connection.setblocking(False)
             while self._connection.recv(4096):
                 pass  # news of a server that died and came back
         except BlockingIOError:
             return True
-        except OSError:
+        except OSError:  # broken, or closed by an ``ensure`` that failed
             return False
         return False
 
