@@ -234,7 +234,7 @@ def test_an_interrupted_run_is_stopped_in_order_and_the_next_one_goes_on(
     assert "Traceback" not in ended.err
     assert (run["result"], run["rows"]) == ("stopped", 150)
     assert [c["mode"] for c in unfinished if c["entity"] == "leases"] == ["backfill"]
-    assert (followed["entities"][0]["resumed"], followed["rows"], followed["requests"]) == (True, 150, 3)
+    assert (followed["entities"][0]["resumed"], followed["rows"], followed["requests"]) == (True, 150, 3 + 1)
 
 
 def test_a_run_that_waits_for_upstream_can_be_interrupted(command: Keepstep, upstream: Emulator) -> None:
@@ -267,6 +267,8 @@ def test_the_log_of_a_run_can_be_read_and_followed(command: Keepstep, upstream: 
     assert events == kept
     assert (events[0]["type"], events[-1]["msg"]) == ("run-started", f"Run {run['runId']} succeeded.")
     assert {"id", "ts", "type", "level", "entity", "page", "rows", "msg"} <= set(events[0])
+    assert {event["runId"] for event in events} == {run["runId"]}
+    assert command("runs", str(run["runId"]), "--json").json["events"] == kept
     assert "no run 999999" in command("logs", "999999").error
 
 
