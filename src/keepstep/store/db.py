@@ -17,6 +17,9 @@ from keepstep.store import arrays
 OLDEST_SERVER = 140000
 _PATIENCE = 10.0
 """Seconds to wait for a connection of the pool."""
+_ENCODING = "utf8"
+"""Records go to COPY as the bytes that came; in another encoding their letters would become others."""
+_FORMS = {"DateStyle": "ISO", "IntervalStyle": "postgres", "standard_conforming_strings": "on"}
 Connection = AsyncConnection[DictRow]
 
 
@@ -52,8 +55,9 @@ class Database:
         """A new connection in autocommit mode whose rows are dicts. Raises ``StoreError`` when there is no way in."""
         try:
             connection = await AsyncConnection.connect(
-                self._dsn, autocommit=True, row_factory=dict_row, application_name=name, connect_timeout=10
-            )
+                self._dsn, autocommit=True, row_factory=dict_row, application_name=name, connect_timeout=10,
+                client_encoding=_ENCODING,
+            )  # fmt: skip
         except (psycopg.OperationalError, psycopg.ProgrammingError) as error:
             raise explain(error) from None
         if connection.info.server_version < OLDEST_SERVER:
@@ -63,13 +67,23 @@ class Database:
                 f"The database is PostgreSQL {version}; Keepstep needs 14 or newer.",
                 fix="Upgrade the server, or unset DATABASE_URL to use the embedded one.",
             )
-        arrays.register(connection)
+        encoding = connection.info.parameter_status("server_encoding") or "UTF8"
+        if encoding != "UTF8":
+            await connection.close()
+            raise StoreError(
+                f"The database is encoded as {encoding}; Keepstep needs UTF8, or letters would be lost.",
+                fix="Create one with: CREATE DATABASE keepstep ENCODING 'UTF8' TEMPLATE template0",
+            )
+        await _configure(connection)
         return connection
 
     @asynccontextmanager
     async def pooled(self, most: int = 8) -> AsyncIterator["Database"]:
         """Keep up to ``most`` connections open for the pieces of work done meanwhile."""
-        settings = {"autocommit": True, "row_factory": dict_row, "prepare_threshold": None, "connect_timeout": 10}
+        settings = {
+            "autocommit": True, "row_factory": dict_row, "prepare_threshold": None, "connect_timeout": 10,
+            "client_encoding": _ENCODING,
+        }  # fmt: skip
         pool: AsyncConnectionPool[Connection] = AsyncConnectionPool(
             self._dsn, kwargs={**settings, "application_name": "keepstep"}, min_size=0, max_size=most, open=False,
             timeout=_PATIENCE, max_idle=60, configure=_configure, check=AsyncConnectionPool.check_connection,
@@ -143,6 +157,13 @@ class Database:
 
 
 async def _configure(connection: Connection) -> None:
+    """Values are written and read in one form, whatever the server, the database or the role has set.
+
+    These are the settings that a server reports and a transaction pooler keeps for each client.
+    """
+    for name, value in _FORMS.items():
+        if not (connection.info.parameter_status(name) or value).startswith(value):
+            await connection.execute(f"SET {name} = '{value}'".encode())
     arrays.register(connection)
 
 
