@@ -274,6 +274,7 @@ class App:
             (await opening).close()
             raise
         stack.callback(server.close)
+        await stack.enter_async_context(server.kept(on_wait))
         return Database(server.dsn), True
 
     def _service(self, database: Database, embedded: bool) -> Service:

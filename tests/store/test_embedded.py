@@ -23,7 +23,9 @@ from embedded_homes import (
     server_of,
 )
 
+from keepstep.model.errors import StoreError
 from keepstep.store.embedded import EmbeddedPostgres
+from keepstep.store.embedded_layout import last_lines
 
 pytest_plugins = ["embedded_homes"]
 
@@ -188,6 +190,43 @@ def test_a_user_whose_keeper_was_killed_can_make_sure_of_the_database_again(used
         database.ensure()
         assert remembered(database.dsn) == "kept"
     assert processes(used) == {}
+
+
+def test_a_user_that_could_not_start_the_server_again_can_when_the_obstacle_is_gone(used: Path) -> None:
+    with EmbeddedPostgres.open(used) as database:
+        remember(database.dsn, "kept")
+        os.kill(keeper_of(used), signal.SIGKILL)
+        eventually(lambda: not database.alive and not processes(used))
+        version = layout_of(used).data / "PG_VERSION"
+        right = version.read_text()
+        version.write_text("9\n")
+        for _ in range(2):
+            with pytest.raises(StoreError):
+                database.ensure()
+            assert not database.alive
+        version.write_text(right)
+        database.ensure()
+        assert remembered(database.dsn) == "kept"
+        os.kill(keeper_of(used), signal.SIGKILL)
+        eventually(lambda: not database.alive and not processes(used))
+        version.write_text("9\n")
+        with pytest.raises(StoreError):
+            database.ensure()
+    assert not processes(used)
+
+
+def test_what_a_server_died_of_is_told_and_not_what_it_said_on_its_way_out(tmp_path: Path) -> None:
+    log = tmp_path / "postgres.log"
+    log.write_text(
+        "2026-01-31 08:00:00.000 UTC [7] FATAL:  the database system is starting up\n"
+        '2026-01-31 08:00:00.001 UTC [8] PANIC:  could not write to file "x": No space left on device\n'
+        "2026-01-31 08:00:00.002 UTC [6] LOG:  startup process (PID 8) was terminated\n"
+        * 2
+        + "2026-01-31 08:00:00.003 UTC [6] LOG:  database system is shut down\n"
+    )
+
+    assert last_lines(log).endswith("No space left on device")
+    assert last_lines(log, count=1).endswith("database system is shut down")
 
 
 def test_killing_keeper_and_server_at_once_is_survived(used: Path) -> None:

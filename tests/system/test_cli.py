@@ -267,6 +267,8 @@ def test_the_log_of_a_run_can_be_read_and_followed(command: Keepstep, upstream: 
     assert events == kept
     assert (events[0]["type"], events[-1]["msg"]) == ("run-started", f"Run {run['runId']} succeeded.")
     assert {"id", "ts", "type", "level", "entity", "page", "rows", "msg"} <= set(events[0])
+    assert {event["runId"] for event in events} == {run["runId"]}
+    assert command("runs", str(run["runId"]), "--json").json["events"] == kept
     assert "no run 999999" in command("logs", "999999").error
 
 

@@ -345,6 +345,22 @@ async def test_the_breaker_is_shown_and_closed_by_hand(site: Served, sync: Sync)
     assert [action for action, _ in await audit(site)] == ["breaker.close"] * 2
 
 
+async def test_closing_the_breaker_makes_the_runs_due_that_wait_for_it(site: Served, sync: Sync) -> None:
+    await sync.run("owners")
+    waiting = (
+        "UPDATE keepstep.runs SET state = 'waiting', finished_at = NULL, due_at = now() + interval '1 hour',"
+        " error = jsonb_build_object('code', '{code}')"
+    )
+    due = "SELECT due_at <= now() AS due FROM keepstep.runs"
+    await site.sql(waiting.format(code="rate-limited"))
+    await act(site, "breaker/close")
+    limited = await site.sql(due)
+    await site.sql(waiting.format(code="breaker-open"))
+    await act(site, "breaker/close")
+
+    assert (limited, await site.sql(due)) == ([{"due": False}], [{"due": True}])
+
+
 async def test_rate_samples_are_those_of_the_window(site: Served, sync: Sync) -> None:
     await sync.run("owners")
     await site.sql(

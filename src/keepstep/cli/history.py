@@ -29,8 +29,10 @@ def runs(
     """List the runs, newest first, or show one in full."""
     parts = parts_of(context)
     if run is not None:
-        one = ask(parts, lambda service: service.views.run(run))
-        render.emit(one) if json else report.show(one)
+        if json:
+            render.emit(ask(parts, lambda service: service.views.run_detail(run)))
+        else:
+            report.show(ask(parts, lambda service: service.views.run(run)))
         return
     found = ask(parts, lambda service: service.views.runs(limit=limit, entity=entity, result=result, before=before))
     if json:

@@ -79,13 +79,14 @@ def worker(context: typer.Context, concurrency: Concurrency = 4, json: arguments
 
 @contextmanager
 def place(parts: Parts) -> Iterator[Site]:
-    """The right to serve this home, and the port to do it on. Raises ``BadRequest`` where either is taken.
+    """The right to serve this home, and the port to do it on. Raises ``BadRequest`` where either is taken, and names
+    the home first: a second ``up`` usually wants the same port too.
 
     On a database of the user's own any number of processes may serve: the home holds no more than secrets then.
     """
     from keepstep.service.home import Serving
 
-    with closing(parts.site()) as site, closing(Serving(parts.home)) if parts.embedded else nullcontext() as right:
+    with closing(Serving(parts.home)) if parts.embedded else nullcontext() as right, closing(parts.site()) as site:
         if right is not None:
             right.announce(f"process {os.getpid()}, {site.url}")
         yield site

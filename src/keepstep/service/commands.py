@@ -58,14 +58,14 @@ class Commands:
         return run
 
     async def _sit_out(self, run: RunSummary) -> None:
-        """Wait until the run is due, or until somebody has ended it."""
-        due = run.due_at or datetime.now(UTC)
+        """Wait until the run is due, which may change meanwhile, or until somebody has ended it."""
         try:
-            async with asyncio.timeout(max((due - datetime.now(UTC)).total_seconds(), 0)):
-                while (await Views(self._database).run(run.run_id)).result == State.WAITING:  # noqa: ASYNC110
-                    await asyncio.sleep(2)
-        except TimeoutError:
-            pass
+            while run.result == State.WAITING and run.due_at is not None:
+                left = (run.due_at - datetime.now(UTC)).total_seconds()
+                if left <= 0:
+                    return
+                await asyncio.sleep(min(left, 2.0))
+                run = await Views(self._database).run(run.run_id)
         except asyncio.CancelledError:
             with contextlib.suppress(Exception):
                 await asyncio.shield(self.stop(run.integration))

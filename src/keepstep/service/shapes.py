@@ -98,6 +98,7 @@ class LoggedEvent(Shape):
     """An event of a run."""
 
     id: int
+    run_id: int
     ts: datetime
     type: str
     level: Level

@@ -1,5 +1,6 @@
 """Connections to the one database, and what a failed statement means."""
 
+import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -17,6 +18,9 @@ from keepstep.store.pooler import Way, way_of
 OLDEST_SERVER = 140000
 _PATIENCE = 10.0
 """Seconds to wait for a connection of the pool."""
+_ENCODING = "utf8"
+"""Records go to COPY as the bytes that came; in another encoding their letters would become others."""
+_FORMS = {"DateStyle": "ISO", "IntervalStyle": "postgres", "standard_conforming_strings": "on"}
 Connection = AsyncConnection[DictRow]
 
 
@@ -93,14 +97,25 @@ class Database:
     async def _connect(self, dsn: str, name: str) -> Connection:
         try:
             connection = await AsyncConnection.connect(
-                dsn, autocommit=True, row_factory=dict_row, application_name=name, connect_timeout=10
-            )
+                dsn, autocommit=True, row_factory=dict_row, application_name=name, connect_timeout=10,
+                client_encoding=_ENCODING,
+            )  # fmt: skip
         except (psycopg.OperationalError, psycopg.ProgrammingError) as error:
             said = explain(error)
             if dsn == self._direct:
                 said.fix = said.fix.replace("DATABASE_URL", self.variable)
             raise said from None
-        arrays.register(connection)
+        try:
+            encoding = connection.info.parameter_status("server_encoding") or "UTF8"
+            if encoding != "UTF8":
+                raise StoreError(
+                    f"The database is encoded as {encoding}; Keepstep needs UTF8, or letters would be lost.",
+                    fix="Create one with: CREATE DATABASE keepstep ENCODING 'UTF8' TEMPLATE template0",
+                )
+            await _configure(connection)
+        except BaseException:
+            await connection.close()
+            raise
         return connection
 
     async def way(self) -> Way:
@@ -147,7 +162,10 @@ class Database:
     @asynccontextmanager
     async def pooled(self, most: int = 8) -> AsyncIterator["Database"]:
         """Keep up to ``most`` connections open for the pieces of work done meanwhile."""
-        settings = {"autocommit": True, "row_factory": dict_row, "prepare_threshold": None, "connect_timeout": 10}
+        settings = {
+            "autocommit": True, "row_factory": dict_row, "prepare_threshold": None, "connect_timeout": 10,
+            "client_encoding": _ENCODING,
+        }  # fmt: skip
         pool: AsyncConnectionPool[Connection] = AsyncConnectionPool(
             self._dsn, kwargs={**settings, "application_name": "keepstep"}, min_size=0, max_size=most, open=False,
             timeout=_PATIENCE, max_idle=60, configure=_configure, check=AsyncConnectionPool.check_connection,
@@ -221,6 +239,13 @@ class Database:
 
 
 async def _configure(connection: Connection) -> None:
+    """Values are written and read in one form, whatever the server, the database or the role has set.
+
+    These are the settings that a server reports and a transaction pooler keeps for each client.
+    """
+    for name, value in _FORMS.items():
+        if not (connection.info.parameter_status(name) or value).startswith(value):
+            await connection.execute(f"SET {name} = '{value}'".encode())
     arrays.register(connection)
 
 
@@ -236,18 +261,27 @@ _BY_STATE = {
     "57P01": ("The database was shut down.", "Start it again; the next run goes on from here."),
     "57P03": ("The database is starting up.", "Try again in a few seconds."),
 }  # fmt: skip
+_AT_THE_DOOR = (
+    (re.compile(r'FATAL:  database "[^\n]*" does not exist'), "3D000"),
+    (re.compile(r"FATAL:  password authentication failed|no password supplied"), "28P01"),
+    (re.compile(r'FATAL:  (role "[^\n]*" does not exist|no pg_hba.conf entry)|authentication failed'), "28000"),
+    (re.compile(r"FATAL:  the database system is starting up"), "57P03"),
+    (re.compile(r"FATAL:  .*(too many (clients|connections)|remaining connection slots)"), "53300"),
+)
+"""What a server says to somebody whom it does not let in: libpq gives the text, and no code."""
 
 
 def explain(error: psycopg.Error) -> StoreError:
     """What a database error means, in words. Data that was refused never comes here: the sinks handle it."""
-    message, fix = _BY_STATE.get(error.sqlstate or "", ("", ""))
+    state = error.sqlstate or next((code for said, code in _AT_THE_DOOR if said.search(str(error))), "")
+    message, fix = _BY_STATE.get(state, ("", ""))
     if not message and isinstance(error, psycopg.OperationalError) and (error.sqlstate or "08").startswith("08"):
         message = "The database cannot be reached."
         fix = "Check that it runs and that DATABASE_URL names its host and port."
     first_line = str(error).strip().split("\n", 1)[0]
     if not message:
         return StoreError(f"The database refused a statement: {first_line} (SQLSTATE {error.sqlstate}).", fix=fix)
-    kind = DatabaseAway if lost(error) or error.sqlstate == _FULL_HOUSE else StoreError
+    kind = DatabaseAway if lost(error) or state == _FULL_HOUSE else StoreError
     return kind(f"{message} ({first_line})", fix=fix)
 
 

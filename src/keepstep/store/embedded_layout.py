@@ -63,14 +63,24 @@ class Layout(NamedTuple):
 
 
 def last_lines(path: Path, *, since: int = 0, count: int = 4) -> str:
-    """The last lines that a log gained since a byte position, joined by " | "; empty when there are none."""
+    """The last lines that a log gained since a byte position, joined by " | "; empty when there are none.
+
+    Where a server said why it ended, they end with that, and leave out what it said on its way out.
+    """
     try:
         with path.open("rb") as log:
             log.seek(max(since, path.stat().st_size - 16_384))
             text = log.read().decode("utf-8", "replace")
     except OSError:
         return ""
-    return " | ".join([line.strip() for line in text.splitlines() if line.strip()][-count:])
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    reasons = [number for number, line in enumerate(lines) if _is_reason(line)] if count > 1 else []
+    return " | ".join(lines[: reasons[-1] + 1 if reasons else None][-count:])
+
+
+def _is_reason(line: str) -> bool:
+    turned_away = "FATAL:  the database system is" in line or "FATAL:  terminating connection" in line
+    return "PANIC:  " in line or ("FATAL:  " in line and not turned_away)
 
 
 def fix_for(text: str, home: Path) -> str:

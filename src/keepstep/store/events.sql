@@ -7,7 +7,7 @@ VALUES (%(connection)s, %(run)s, %(type)s, %(level)s, %(entity)s, %(page)s, %(ro
 SELECT pg_notify('keepstep', %(run)s::text)
 
 -- name: of_run
-SELECT id, ts, type, level, entity, page, rows, msg, data FROM keepstep.events
+SELECT id, run_id, ts, type, level, entity, page, rows, msg, data FROM keepstep.events
 WHERE run_id = %(run)s AND id > %(after)s ORDER BY id LIMIT %(limit)s
 
 -- name: admin

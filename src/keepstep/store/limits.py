@@ -53,10 +53,11 @@ async def ask(connection: Connection, number: int, rules: Rules, question: Ask) 
 
 
 async def close_breaker(connection: Connection, integration: str, owner: str | None = None) -> bool:
-    """Close the breaker by force; gives whether it was not closed."""
+    """Close the breaker by force, and let runs that wait for it go on; gives whether it was not closed."""
     async with connection.transaction():
         number = await number_of(connection, integration, owner)
         state, now = await _locked(connection, number)
+        await connection.execute(_LIMITS["let_go_on"], {"connection": number})
         if state.breaker == Breaker():
             return False
         await _keep(connection, number, politeness.close_breaker(politeness.on_clock(state, now)))

@@ -11,6 +11,15 @@ SELECT state::text AS state, extract(epoch FROM clock_timestamp())::float8 AS no
 -- name: keep
 UPDATE keepstep.limits SET state = %(state)s::jsonb, updated_at = clock_timestamp() WHERE connection_id = %(connection)s
 
+-- name: let_go_on
+-- The breaker was closed by hand: runs that wait for nothing else are due, and the dispatcher hears of it.
+WITH due AS (
+    UPDATE keepstep.runs SET due_at = now()
+    WHERE connection_id = %(connection)s AND state = 'waiting' AND error ->> 'code' = 'breaker-open' AND due_at > now()
+    RETURNING id
+)
+SELECT pg_notify('keepstep_schedules', '') FROM due
+
 -- name: sample
 INSERT INTO keepstep.rate_samples (ts, connection_id, "limit", remaining, reset, waited_ms, cause)
 VALUES (clock_timestamp(), %(connection)s, %(limit)s, %(remaining)s, %(reset)s, %(waited_ms)s, %(cause)s)

@@ -19,7 +19,7 @@ from keepstep.web.openapi import problems
 from keepstep.web.parameters import Before, Body, Id, IntegrationKey, Limit, OfEntity, Older, Reason, Word
 from keepstep.web.security import Admin, Operator, needs
 
-_RESULTS = Literal["queued", "running", "waiting", "succeeded", "failed", "held", "stopped", "crashed"]
+_RESULTS = Literal["queued", "running", "waiting", "succeeded", "failed", "held", "stopped", "crashed", ""]
 _UNITS = {"m": "minutes", "h": "hours", "d": "days"}
 _MOST_EVENTS = 500
 _VIEWER = [needs(Role.VIEWER)]
@@ -168,7 +168,7 @@ def _acts(routes: APIRouter, service: Service) -> None:
 def _history(routes: APIRouter, service: Service) -> None:
     @routes.get("/runs", summary="Runs, newest first", dependencies=_VIEWER)
     async def runs(
-        limit: Limit = 50, entity: OfEntity = None, result: _RESULTS | Literal[""] = "", before: Older = ""
+        limit: Limit = 50, entity: OfEntity = None, result: _RESULTS = "", before: Older = ""
     ) -> list[RunSummary]:
         older_than = int(before) if before else None
         return await service.views.runs(limit=limit, entity=entity or None, result=result or None, before=older_than)
