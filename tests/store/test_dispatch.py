@@ -57,6 +57,7 @@ async def until_somebody_waits(database: Database) -> None:
     ),
 )
 @example(zone="Europe/Rome", cases=[(at("2026-03-29T00:59:59.999999"), at("2026-03-28T01:00"), 86_400, 1, 1, False)])
+@example(zone="America/New_York", cases=[(at("2003-10-26T04:56:13"), at("2004-01-29T02:22:39"), 227, 1, 1, False)])
 @example(zone="America/New_York", cases=[(at("2026-11-01T05:30"), at("2020-01-01"), 2_592_000, 5, 2**62, True)])
 def test_the_functions_of_the_database_are_those_of_python(
     dsn: str, zone: str, cases: Sequence[tuple[datetime, datetime, int, int, int, bool]]
@@ -71,9 +72,10 @@ def test_the_functions_of_the_database_are_those_of_python(
         found = connection.execute(statement, [list(column) for column in zip(*cases, strict=True)]).fetchall()
     for (now, anchor, seconds, hour, schedule_id, done), (slot, share, full) in zip(cases, found, strict=True):
         interval = timedelta(seconds=seconds)
-        assert slot == pure.next_slot(now, anchor, interval)
+        # In UTC: Python calls an hour that comes twice in one zone unequal to itself in any other.
+        assert slot.astimezone(UTC) == pure.next_slot(now, anchor, interval)
         assert share == pure.jitter(schedule_id, interval)
-        assert full == pure.next_full(now, hour, pure.jitter(schedule_id, DAY), done_today=done)
+        assert full.astimezone(UTC) == pure.next_full(now, hour, pure.jitter(schedule_id, DAY), done_today=done)
 
 
 # What a dispatch does
