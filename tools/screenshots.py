@@ -31,6 +31,8 @@ ROOT = Path(__file__).resolve().parent.parent
 IMAGES = ROOT / "docs" / "images"
 SIZES = {"desk": (1440, 1000), "phone": (390, 844)}
 THEMES = ("light", "dark")
+KEPT = ("control-center", "run", "run-dry", "dead-letter")
+"""What the documents show."""
 SIZE = {"owners": 60, "properties": 120, "units": 800, "leases": 900, "tenants": 1200}
 _ENDED_BEFORE = (1385, 620, 500, 380, 305, 240, 185, 122, 61, 31, 12)
 """How many minutes ago each run began, the first one first."""
@@ -89,7 +91,7 @@ async def day(site: Served, upstream: Upstream) -> list[Shot]:
         Shot("control-center", PAGE), Shot("run", f"{PAGE}/runs/{busy}"), Shot("run-failed", f"{PAGE}/runs/{failed}"),
         Shot("run-held", f"{PAGE}/runs/{held}"), Shot("run-dry", f"{PAGE}/runs/{dry}"), Shot("runs", f"{PAGE}/runs"),
         Shot("run-drawer", f"{PAGE}?run={first}"), Shot("dead-letters", f"{PAGE}/dlq"),
-        Shot("dead-letter", f"{PAGE}/dlq", "#letters tbody a"), Shot("audit", f"{PAGE}/audit"),
+        Shot("dead-letter", f"{PAGE}/dlq", "#letters tbody tr:nth-child(6) a"), Shot("audit", f"{PAGE}/audit"),
         Shot("raw-state", "/admin/sync"), Shot("users", "/admin/users"), Shot("account", "/account"),
     ]  # fmt: skip
 
@@ -206,13 +208,16 @@ def main() -> int:
     """Take the pictures."""
     parser = argparse.ArgumentParser(prog="python -m tools.screenshots", description=__doc__)
     parser.add_argument("--into", type=Path, default=IMAGES, help="a directory for them")
-    parser.add_argument("--only", nargs="*", default=(), help="names of pictures, to take only those")
+    parser.add_argument("--only", nargs="*", default=KEPT, help="names of pictures, to take only those")
+    parser.add_argument("--all", action="store_true", help="a picture of every page")
     parser.add_argument("--width", type=int, help="another width than 1440 and 390")
     parser.add_argument("--full", action="store_true", help="the whole page, not what a screen shows of it")
     given = parser.parse_args()
     given.into.mkdir(parents=True, exist_ok=True)
     with database() as (dsn, place):
-        asyncio.run(pictures(dsn, place, given.into, only=given.only, width=given.width, full=given.full))
+        asyncio.run(
+            pictures(dsn, place, given.into, only=() if given.all else given.only, width=given.width, full=given.full)
+        )
     sys.stdout.write(f"{len(list(given.into.glob('page-*.png')))} pictures in {given.into}\n")
     return 0
 

@@ -68,7 +68,7 @@ def test_more_requests_than_pages_are_said() -> None:
 
 
 def test_a_wait_is_told_with_the_flush_that_it_delayed_and_why() -> None:
-    waits = (sample(1.5, 2400, "window"), sample(2.5, 50, "retry-after"), sample(3.5, 900, "answer"))
+    waits = (sample(1.5, 2400, "window"), sample(2.5, 150, "retry-after"), sample(3.5, 900, "answer"))
     found = flushes(*(page(n, n, "owners") for n in (1, 2, 3, 4)), waits=waits)
     assert [one.waited for one in found] == ["", "2.4 s for the vendor's limit", "upstream asked for a pause", "0.9 s"]
 

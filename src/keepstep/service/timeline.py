@@ -47,7 +47,9 @@ class Flush:
     @property
     def waited(self) -> str:
         """What its requests waited for, in words; empty for nothing worth telling."""
-        how_long = f"{self.waited_ms / 1000:.1f} s" if self.waited_ms >= _WORTH_TELLING_MS else ""
+        # What a refusal makes the next requests wait is not known when it is told.
+        is_long = self.waited_ms >= _WORTH_TELLING_MS and self.cause not in _REFUSALS
+        how_long = f"{self.waited_ms / 1000:.1f} s" if is_long else ""
         return " ".join(filter(None, (how_long, _CAUSES.get(self.cause, self.cause))))
 
     @property

@@ -7,4 +7,4 @@ import { tick } from "./clock.js";
 
 tick();
 if (document.getElementById("room")) import("./room.js");
-if (document.querySelector("[data-side]")) import("./side.js");
+if (document.querySelector("[data-side]")) import("./side/side.js");

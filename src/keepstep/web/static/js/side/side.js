@@ -1,8 +1,8 @@
 // The pages beside the control center: one part that is fetched again after an act, when there is news, and now and then.
 // The filter of a list stands in the address, and so does what is open beside it.
-import "./forms.js";
-import { iso, learn, now, tick } from "./clock.js";
-import { Feed } from "./feed.js";
+import "../forms.js";
+import { iso, learn, now, tick } from "../clock.js";
+import { Feed } from "../feed.js";
 
 const AT_MOST = 500;
 const RESTS = 8000;

@@ -1,5 +1,5 @@
 // The raw state: what the API answers, as it is, over and over.
-import { toast } from "./toasts.js";
+import { toast } from "../toasts.js";
 
 const place = document.getElementById("raw-text");
 const choice = document.getElementById("raw-show");

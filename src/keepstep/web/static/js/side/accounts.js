@@ -1,5 +1,5 @@
 // A new token is shown once, and leaves the page when its owner has it; a new password is typed twice.
-import { toast } from "./toasts.js";
+import { toast } from "../toasts.js";
 
 const panel = document.getElementById("new-token");
 const text = document.getElementById("new-token-text");
