@@ -1,7 +1,7 @@
 # Needs git, make and Python 3.11 or newer; everything else goes into .venv. `make` alone shows this menu.
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check bench soak assets schema lock clean
+.PHONY: help demo test check bench soak assets screenshots schema lock clean
 
 help: ## show this menu
 	@echo 'Keepstep keeps PostgreSQL tables in step with the SaaS systems a company lives on.'
@@ -33,6 +33,9 @@ soak: .venv/.dev ## let processes be killed for some minutes, and see that nothi
 
 assets: .venv/.dev ## build the page's CSS and scripts anew, after a change to it (needs node and npm)
 	@.venv/bin/python tools/assets.py
+
+screenshots: .venv/.dev ## take the pictures of the page in docs/images anew (needs Chromium; all pages: ARGS=--all)
+	@.venv/bin/python -m tools.screenshots $(ARGS)
 
 schema: .venv/.dev ## write the schema snapshot anew, after a new migration
 	@.venv/bin/python tools/schema_snapshot.py

@@ -323,3 +323,17 @@ async def test_the_admin_log_is_read_page_by_page(site: Served) -> None:
     assert set(newest[0]) == {"id", "createdAt", "user", "action", "payload", "result"}
     for wrong in ("limit=0", "limit=1001", "before=0", "limit=x"):
         assert (await site.admin.get(f"/api/admin/audit?{wrong}")).status_code == 422
+
+
+async def test_the_admin_log_is_filtered_by_who_and_what(site: Served) -> None:
+    await site.user("ana", "admin")
+    async with site.signed_in("ana") as ana:
+        await ana.post("/api/admin/tokens", json={"name": "one", "role": "viewer"})
+    by_ana = (await site.admin.get("/api/admin/audit?user=ana")).json()
+    of_users = (await site.admin.get("/api/admin/audit?action=user")).json()
+    tokens_by_ana = (await site.admin.get("/api/admin/audit?user=ana&action=token.create")).json()
+    assert [entry["action"] for entry in by_ana] == ["token.create", "login"]
+    assert [entry["action"] for entry in of_users] == ["user.add"]
+    assert len(tokens_by_ana) == 1
+    assert len((await site.admin.get("/api/admin/audit?user=&action=")).json()) == 3
+    assert (await site.admin.get("/api/admin/audit?action=use")).json() == []

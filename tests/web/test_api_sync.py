@@ -326,6 +326,25 @@ async def test_all_dead_letters_of_an_entity_are_requeued_by_kind(site: Served, 
     assert ([answer["result"] for answer in of_kind.json()], of_another.json()) == (["failed", "failed"], [])
 
 
+async def test_all_that_match_are_decided_up_to_the_one_that_was_seen(site: Served, sync: Sync) -> None:
+    sync.upstream.poison("leases", "impossible-date", count=2)
+    sync.upstream.poison("tenants", "missing-id")
+    await sync.run("leases", "tenants")
+    letters = (await ask(site, "dlq"))["items"]
+    newest = letters[0]["id"]
+    of_kind = await ask(site, "dlq", reason="no-id")
+    older = await act(site, "dlq/requeue", all=True, before=newest, note="mended upstream")
+    discarded = await act(site, "dlq/discard", kind="no-id", reason="no use")
+    unclear = [await act(site, "dlq/requeue", all=False), await act(site, "dlq/discard", ids=[1], kind="x", reason="y")]
+
+    assert (of_kind["count"], of_kind["items"][0]["entity"]) == (1, "tenants")
+    assert {answer["id"] for answer in older.json()} == {letter["id"] for letter in letters if letter["id"] < newest}
+    assert [answer["result"] for answer in discarded.json()] == ["discarded"]
+    assert [answer.status_code for answer in unclear] == [422, 422]
+    noted = (await site.admin.get("/api/admin/audit?action=dlq.requeue")).json()
+    assert [entry["payload"]["reason"] for entry in noted] == ["mended upstream"]
+
+
 async def test_the_breaker_is_shown_and_closed_by_hand(site: Served, sync: Sync) -> None:
     await sync.run("owners")
     await site.sql(

@@ -40,11 +40,19 @@ class Audit:
         else:
             await self._write(within, user, action, payload, result)
 
-    async def newest(self, *, limit: int = 100, before: int | None = None) -> list[AuditEntry]:
-        """Acts, newest first. ``before``: only those with a smaller id."""
+    async def newest(
+        self, *, limit: int = 100, before: int | None = None, user: str | None = None, action: str | None = None
+    ) -> list[AuditEntry]:
+        """Acts, newest first. ``before``: only those with a smaller id; ``action``: one, or all of ``run``."""
+        most = min(max(limit, 1), MOST_LISTED)
         async with self._database.connection() as connection:
-            rows = await admin.newest(connection, limit=min(max(limit, 1), MOST_LISTED), before=before)
+            rows = await admin.newest(connection, limit=most, before=before, user=user, action=action)
         return [AuditEntry(**row) for row in rows]
+
+    async def names(self) -> tuple[list[str], list[str]]:
+        """Everybody who did something, and everything that was done, each by name."""
+        async with self._database.connection() as connection:
+            return await admin.names(connection)
 
     async def _write(
         self, connection: Connection, user: str, action: str, payload: Mapping[str, object], result: str

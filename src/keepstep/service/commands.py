@@ -89,12 +89,13 @@ class Commands:
         self._check_integration(key)
         return await self._queue.cancel(key)
 
-    async def requeue(self, ids: Sequence[int], *, by: str) -> list[Requeued]:
-        """Apply the stored payloads of dead letters again."""
+    async def requeue(self, ids: Sequence[int], *, by: str, note: str = "") -> list[Requeued]:
+        """Apply the stored payloads of dead letters again. ``note``: why, for the admin log."""
         answers = []
         for start in range(0, len(ids), _LETTERS_AT_ONCE):
             answers += await self._requeue(ids[start : start + _LETTERS_AT_ONCE], by=by)
-        await self._log(by, "dlq.requeue", {"ids": list(ids)}, _summary(answers))
+        why = {"reason": note} if note else {}
+        await self._log(by, "dlq.requeue", {"ids": list(ids), **why}, _summary(answers))
         return answers
 
     async def _requeue(self, ids: Sequence[int], *, by: str) -> list[Requeued]:
@@ -129,10 +130,17 @@ class Commands:
         await self._log(by, "dlq.discard", {"ids": list(ids), "reason": reason}, _summary(answers))
         return answers
 
-    async def matching_letters(self, *, entity: str | None, reason: str | None, limit: int | None = None) -> list[int]:
-        """The ids of open dead letters of an entity, or with a reason (or kind of reason); the newest first."""
+    async def matching_letters(
+        self, *, entity: str | None, reason: str | None, limit: int | None = None, before: int | None = None
+    ) -> list[int]:
+        """The ids of open dead letters of an entity, or with a reason (or kind of reason); the newest first.
+
+        ``before``: only those with a smaller id.
+        """
         async with self._database.connection() as connection:
-            rows = await dead_letters.select(connection, entity=entity, state="open", reason=reason, limit=limit)
+            rows = await dead_letters.select(
+                connection, entity=entity, state="open", reason=reason, limit=limit, before=before
+            )
         return [int(row["id"]) for row in rows]
 
     async def approve(self, run_id: int, *, by: str, reason: str) -> int:

@@ -14,6 +14,7 @@ from keepstep.store.db import Database
 
 LONGEST_WINDOW = timedelta(days=7)
 _HOUR = 3600
+_WORTH_TELLING_MS = 100
 
 
 class BreakerView(Shape):
@@ -107,6 +108,12 @@ class Limits:
         found = forecast(needed, left, hourly)
         view = ForecastView(needed=found.needed, left=found.left, enough=found.enough, words=found.words)
         return Outlook(strategy=strategy(rules), forecast=view)
+
+    async def waits_of_run(self, run_id: int, *, most: int = 1000) -> list[RateSample]:
+        """What requests waited for while a run was under way, oldest first."""
+        async with self._database.connection() as connection:
+            rows = await limits.waits_of_run(connection, run_id, least_ms=_WORTH_TELLING_MS, most=most)
+        return [RateSample(**row) for row in rows]
 
     async def close_breaker(self, key: str, *, by: str) -> BreakerView:
         """Let requests leave again at once. Closing a closed breaker changes nothing, and is written down too."""

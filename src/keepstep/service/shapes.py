@@ -168,6 +168,15 @@ class DeadLetterPage(Shape):
     count: int
 
 
+class LetterCount(Shape):
+    """How many dead letters there are of an entity, kind and state."""
+
+    entity: str
+    kind: str
+    state: LetterState
+    n: int
+
+
 class Requeued(Shape):
     """What a requeue or discard did to one dead letter: requeued, resolved, discarded or failed."""
 

@@ -13,6 +13,7 @@ from keepstep.service.shapes import (
     DeadLetterSummary,
     EntityRun,
     HeldDeletions,
+    LetterCount,
     LoggedEvent,
     PageView,
     RunDetail,
@@ -70,15 +71,24 @@ class Views:
             return [_shaped(LoggedEvent, row) for row in await runs.events(connection, run_id, after=after)]
 
     async def dead_letters(
-        self, *, entity: str | None = None, state: str | None = "open", limit: int = 100, before: int | None = None
-    ) -> DeadLetterPage:
-        """Dead letters, newest first. ``before``: only those with a smaller id; the count is of all."""
+        self, *, entity: str | None = None, state: str | None = "open", reason: str | None = None, limit: int = 100,
+        before: int | None = None,
+    ) -> DeadLetterPage:  # fmt: skip
+        """Dead letters, newest first. ``reason``: a whole one, or a kind; ``before``: only those with a smaller id; the
+        count is of all.
+        """
+        most = min(max(limit, 1), MOST_LISTED)
         async with self._database.connection() as connection:
             rows = await dead_letters.select(
-                connection, entity=entity, state=state, limit=min(max(limit, 1), MOST_LISTED), before=before
+                connection, entity=entity, state=state, reason=reason, limit=most, before=before
             )
-            count = await dead_letters.count(connection, entity=entity, state=state)
+            count = await dead_letters.count(connection, entity=entity, state=state, reason=reason)
         return DeadLetterPage(items=[_shaped(DeadLetterSummary, row) for row in rows], count=count)
+
+    async def letters_tally(self) -> list[LetterCount]:
+        """How many dead letters there are of each entity, kind and state."""
+        async with self._database.connection() as connection:
+            return [LetterCount(**row) for row in await dead_letters.tally(connection)]
 
     async def dead_letter(self, letter_id: int) -> DeadLetterDetail:
         """One dead letter with its payload. Raises ``NotFound`` when there is none of that id."""
@@ -89,10 +99,10 @@ class Views:
         payload = bytes(rows[0]["payload"]).decode("utf-8", "backslashreplace")
         return _shaped(DeadLetterDetail, {**rows[0], "payload": payload})
 
-    async def held(self, *, state: str | None = "open") -> list[HeldDeletions]:
-        """Held deletions, newest first."""
+    async def held(self, *, state: str | None = "open", run_id: int | None = None) -> list[HeldDeletions]:
+        """Held deletions, newest first: all, or those of a run."""
         async with self._database.connection() as connection:
-            rows = await held.select(connection, state=state)
+            rows = await held.select(connection, state=state, run_id=run_id)
         return [
             _shaped(
                 HeldDeletions,

@@ -19,7 +19,15 @@ async def log(connection: Connection, *, user: str, action: str, payload: Mappin
     )
 
 
-async def newest(connection: Connection, *, limit: int, before: int | None = None) -> list[dict[str, Any]]:
-    """Acts, newest first. ``before``: only those with a smaller id."""
-    cursor = await connection.execute(_EVENTS["admin_newest"], {"limit": limit, "before": before})
-    return await cursor.fetchall()
+async def newest(
+    connection: Connection, *, limit: int, before: int | None = None, user: str | None = None, action: str | None = None
+) -> list[dict[str, Any]]:
+    """Acts, newest first. ``before``: only those with a smaller id; ``action``: one, or what comes before its dot."""
+    given = {"limit": limit, "before": before, "user": user, "action": action}
+    return await (await connection.execute(_EVENTS["admin_newest"], given)).fetchall()
+
+
+async def names(connection: Connection) -> tuple[list[str], list[str]]:
+    """Everybody who did something, and everything that was done, each by name."""
+    row = await (await connection.execute(_EVENTS["admin_names"])).fetchone()
+    return (row["users"] or [], row["actions"] or []) if row else ([], [])

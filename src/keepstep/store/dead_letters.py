@@ -78,11 +78,16 @@ async def select(
     return await cursor.fetchall()
 
 
-async def count(connection: Connection, *, entity: str | None, state: str | None) -> int:
+async def count(connection: Connection, *, entity: str | None, state: str | None, reason: str | None = None) -> int:
     """How many there are in all."""
-    cursor = await connection.execute(_QUERIES["count"], {"entity": entity, "state": state})
+    cursor = await connection.execute(_QUERIES["count"], {"entity": entity, "state": state, "reason": reason})
     row = await cursor.fetchone()
     return int(row["n"]) if row else 0
+
+
+async def tally(connection: Connection) -> list[dict[str, Any]]:
+    """How many there are of each entity, kind and state."""
+    return await (await connection.execute(_QUERIES["tally"])).fetchall()
 
 
 async def get(connection: Connection, ids: Sequence[int]) -> list[dict[str, Any]]:

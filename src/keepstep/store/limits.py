@@ -101,6 +101,12 @@ async def use(connection: Connection, integration: str) -> tuple[int | None, int
     return (row["needed"], row["sent"]) if row else (None, 0)
 
 
+async def waits_of_run(connection: Connection, run_id: int, *, least_ms: int, most: int) -> list[dict[str, Any]]:
+    """The newest samples of the time of a run that tell of a refusal, or a wait of so many milliseconds; in order."""
+    given = {"run": run_id, "least_ms": least_ms, "most": most}
+    return await (await connection.execute(_LIMITS["waits_of_run"], given)).fetchall()
+
+
 async def count_requests(connection: Connection, integration: str, codes: Mapping[str, int]) -> None:
     """Add to the totals of requests by status code; ``none`` is a request without an answer."""
     await totals.add(

@@ -40,6 +40,16 @@ SELECT * FROM (
     ORDER BY s.ts DESC, s.id DESC LIMIT %(most)s
 ) newest ORDER BY ts
 
+-- name: waits_of_run
+-- What its requests waited for; the newest of them, oldest first. A refusal is told however short its wait was so far.
+SELECT * FROM (
+    SELECT s.ts, s."limit", s.remaining, s.reset, s.waited_ms, s.cause
+    FROM keepstep.rate_samples s JOIN keepstep.runs r ON r.connection_id = s.connection_id
+    WHERE r.id = %(run)s AND s.ts >= r.started_at AND s.ts <= coalesce(r.finished_at, now())
+      AND (s.waited_ms >= %(least_ms)s OR s.cause IN ('retry-after', 'breaker'))
+    ORDER BY s.ts DESC LIMIT %(most)s
+) newest ORDER BY ts
+
 -- name: count_minute
 -- For the health score, which asks about the last hour.
 INSERT INTO keepstep.request_minutes (connection_id, minute, sent, failed)

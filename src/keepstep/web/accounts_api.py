@@ -14,6 +14,7 @@ from keepstep.service.tokens import NewToken, RoleName, Token, Tokens
 from keepstep.service.vault import Credentials, CredentialsSet
 from keepstep.web.guard import SESSION_COOKIE, session_cookie
 from keepstep.web.openapi import problems
+from keepstep.web.parameters import NO_NUL
 from keepstep.web.security import Admin, Viewer, anyone, needs
 
 Id = Annotated[int, Path(ge=1, le=2**63 - 1)]
@@ -179,8 +180,13 @@ def _secrets(audit: Audit, credentials: Credentials) -> APIRouter:
     async def acts(
         limit: Annotated[int, Query(ge=1, le=MOST_LISTED)] = 100,
         before: Annotated[int | None, Query(ge=1, le=2**63 - 1)] = None,
+        user: Annotated[str | None, Query(max_length=200, pattern=NO_NUL, description="Only what they did.")] = None,
+        action: Annotated[
+            str | None,
+            Query(max_length=200, pattern=NO_NUL, description="Only this: run.start, or run for all of it."),
+        ] = None,
     ) -> list[AuditEntry]:
-        return await audit.newest(limit=limit, before=before)
+        return await audit.newest(limit=limit, before=before, user=user or None, action=action or None)
 
     path = "/integrations/{integration}/credentials"
 

@@ -6,6 +6,7 @@ from keepstep.service.core import Service
 from keepstep.service.log import Log
 from keepstep.web import (
     accounts_api,
+    admin_pages,
     api_integrations,
     api_letters,
     api_log,
@@ -15,6 +16,7 @@ from keepstep.web import (
     health,
     metrics,
     pages,
+    side_pages,
     sign_in,
     static_files,
 )
@@ -42,6 +44,8 @@ def create_app(service: Service, *, version: str) -> FastAPI:
     app.include_router(static_files.router())
     app.include_router(sign_in.router(service.accounts, rendered))
     app.include_router(pages.router(service, rendered))
+    app.include_router(side_pages.router(service, rendered))
+    app.include_router(admin_pages.router(service, rendered))
     handle_problems(app, pages.problem_page(rendered))
     document(app)
     app.add_middleware(Shield)

@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
+from urllib.parse import urlencode
 
 from markupsafe import Markup, escape
 
@@ -138,6 +139,12 @@ def pair(value: str) -> tuple[str, str]:
     return value, value
 
 
+def address(chosen: Mapping[str, str], **changed: object) -> str:
+    """The address of this page with what is chosen, some of it changed; what is empty is left out."""
+    values = {name: str(value) for name, value in {**chosen, **changed}.items() if value}
+    return f"?{urlencode(values)}"
+
+
 def as_json(value: Any) -> str:
     """JSON for an attribute."""
     if isinstance(value, Shape):
@@ -162,5 +169,5 @@ def _indented(value: object) -> str:
 FILTERS: Mapping[str, Callable[..., Any]] = {
     "look": look, "number": number, "plural": plural, "span": span, "milliseconds": milliseconds, "ago": ago,
     "countdown": countdown, "at": at, "iso": iso, "words": words, "json": as_json, "pretty": pretty,
-    "absolute": absolute, "pair": pair,
+    "absolute": absolute, "pair": pair, "address": address,
 }  # fmt: skip

@@ -7,21 +7,21 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 from pydantic.alias_generators import to_camel
 
 BIGGEST = 2**63 - 1
-_NO_NUL = r"^[^\x00]*$"
+NO_NUL = r"^[^\x00]*$"
 
 Id = Annotated[int, Path(ge=1, le=BIGGEST, examples=[1])]
 InPath = Annotated[str, Path(description="Which integration.", examples=["doorloop"])]
 Before = Annotated[int | None, Query(ge=1, le=BIGGEST, description="Only what has a smaller id.")]
 Limit = Annotated[int, Query(ge=1, le=1000)]
 Number = Annotated[int, Field(ge=1, le=BIGGEST)]
-Word = Annotated[str, StringConstraints(min_length=1, max_length=200, pattern=_NO_NUL)]
-Words = Annotated[str, StringConstraints(max_length=2000, pattern=_NO_NUL)]
+Word = Annotated[str, StringConstraints(min_length=1, max_length=200, pattern=NO_NUL)]
+Words = Annotated[str, StringConstraints(max_length=2000, pattern=NO_NUL)]
 Reason = Annotated[str, StringConstraints(min_length=1, max_length=2000, pattern=r"^[^\x00]*[^\s\x00][^\x00]*$")]
 IntegrationKey = Annotated[str, Query(max_length=200, description="Which integration.", examples=["doorloop"])]
 Older = Annotated[
     str, Query(pattern=r"^([1-9][0-9]{0,17})?$", description="Only what has a smaller id; empty: the newest.")
 ]
-OfEntity = Annotated[str | None, Query(max_length=200, pattern=_NO_NUL, description="Only what concerns this entity.")]
+OfEntity = Annotated[str | None, Query(max_length=200, pattern=NO_NUL, description="Only what concerns this entity.")]
 
 
 class Body(BaseModel):

@@ -60,8 +60,11 @@ def address(name: str) -> str:
 
 
 def scripts() -> list[str]:
-    """The addresses of all our own modules: a page names them ahead, so that no import waits for another."""
-    return [address(name) for name in files() if name.startswith("js/")]
+    """The addresses of our own modules: a page names them ahead, so that no import waits for another.
+
+    Those in folders below are for some pages only.
+    """
+    return [address(name) for name in files() if name.startswith("js/") and name.count("/") == 1]
 
 
 def takes_gzip(request: Request) -> bool:

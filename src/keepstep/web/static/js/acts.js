@@ -2,7 +2,8 @@
 //
 //   data-act="post:/api/..."   what is called          data-body='{"id": 1}'   what is sent (a form sends its fields)
 //   data-done="Run {runId} is queued."  said when it went well; names in braces are members of the answer
-//   data-confirm="Title" data-confirm-text="..." [data-reason]   asked first; the reason becomes a member of the body
+//   data-confirm="Title" data-confirm-text="..." [data-reason]   asked first; the reason becomes the member "reason" of
+//   the body, or the one that data-reason="note" names
 //   data-fields="form" [data-needs="ids"]   the fields of that form are sent, and this one must not be empty; {count} in
 //   data-confirm is how many, with data-one or data-more
 //   data-why="..."   it cannot be pressed now, and this is why
@@ -77,7 +78,7 @@ async function perform(element, body, pressed = element, count = 0) {
       title: confirm.replace("{count}", `${count} ${count === 1 ? element.dataset.one : element.dataset.more}`), text: confirmText ?? "", yes: pressed?.textContent.trim() || "Confirm", needsReason: reason !== undefined,
     });
     if (given === null) return false;
-    if (reason !== undefined) body = { ...body, reason: given };
+    if (reason !== undefined) body = { ...body, [reason || "reason"]: given };
   }
   pressed?.setAttribute("aria-busy", "true");
   try {

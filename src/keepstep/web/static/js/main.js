@@ -7,3 +7,4 @@ import { tick } from "./clock.js";
 
 tick();
 if (document.getElementById("room")) import("./room.js");
+if (document.querySelector("[data-side]")) import("./side/side.js");

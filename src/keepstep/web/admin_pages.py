@@ -1,0 +1,79 @@
+"""Pages of whoever looks after Keepstep: the raw state with a run by hand, users and tokens, and one's own account."""
+
+from typing import Annotated
+
+from fastapi import APIRouter, Query, Request, Response
+from fastapi.responses import RedirectResponse
+
+from keepstep.model.errors import NotFound
+from keepstep.service.control_center import ControlCenter
+from keepstep.service.core import Service
+from keepstep.web.parameters import Id, IntegrationKey
+from keepstep.web.rendering import Pages
+from keepstep.web.security import Admin, Viewer
+from keepstep.web.side_pages import shown
+
+RAW = {
+    "status": ("Status", "/api/admin/sync/status?integration={key}"),
+    "schedule": ("Schedule", "/api/admin/sync/schedule?integration={key}"),
+    "settings": ("Settings", "/api/admin/sync/settings"),
+    "config": ("Configuration", "/api/admin/integrations/{key}/config"),
+    "integrations": ("Integrations", "/api/admin/integrations"),
+    "runs": ("Newest runs", "/api/admin/sync/runs?limit=5"),
+    "held": ("Held deletions", "/api/admin/sync/held"),
+    "errors": ("Errors", "/api/admin/sync/errors"),
+    "limits": ("Rate limit", "/api/admin/sync/rate-limit?window=15m&integration={key}"),
+    "ready": ("Readiness", "/readyz"),
+    "metrics": ("Metrics", "/metrics"),
+}
+"""What /admin/sync shows as it is: words and address by name."""
+
+
+def router(service: Service, pages: Pages) -> APIRouter:
+    """The routes."""
+    routes = APIRouter(include_in_schema=False)
+    _sync(routes, ControlCenter(service), pages)
+    _accounts(routes, service, pages)
+    return routes
+
+
+def _sync(routes: APIRouter, center: ControlCenter, pages: Pages) -> None:
+    @routes.get("/admin/sync")
+    async def sync(
+        request: Request, who: Viewer, integration: IntegrationKey = "doorloop",
+        show: Annotated[str, Query(max_length=40)] = "status",
+    ) -> Response:  # fmt: skip
+        if show not in RAW:
+            raise NotFound(f"There is no such state: {show!r}.", fix=f"There are: {', '.join(RAW)}.")
+        look = center.look(integration)
+        raw = {name: (words, address.format(key=integration)) for name, (words, address) in RAW.items()}
+        return shown(
+            request, pages, "admin_sync", who, integration=integration, title=look.title, raw=raw, show=show,
+            integrations=center.integrations(), panel=await look.part("run"), limits=await look.part("limits"),
+        )  # fmt: skip
+
+
+def _accounts(routes: APIRouter, service: Service, pages: Pages) -> None:
+    accounts = service.accounts
+
+    @routes.get("/admin/users")
+    async def users(request: Request, who: Admin) -> Response:
+        found = await accounts.users()
+        return shown(request, pages, "users", who, users=found, tokens=await accounts.tokens.all(), me=who.user_id)
+
+    @routes.get("/admin/tokens")
+    async def tokens(_who: Admin) -> Response:
+        return RedirectResponse("/admin/users#tokens", 303)
+
+    @routes.get("/admin/users/{user_id}")
+    async def user(request: Request, who: Admin, user_id: Id) -> Response:
+        found = next((one for one in await accounts.users() if one.id == user_id), None)
+        if found is None:
+            raise NotFound(f"There is no user {user_id}.", fix="They may have been removed: look at the list again.")
+        if "hx-request" not in request.headers:
+            return RedirectResponse(f"/admin/users#user-{user_id}", 303)
+        return pages.fragment(request, "user_drawer", who, user=found, me=who.user_id)
+
+    @routes.get("/account")
+    async def account(request: Request, who: Viewer) -> Response:
+        return pages.page(request, "account", who)
