@@ -97,10 +97,14 @@ class Policy:
 
 
 def error_json(error: BaseException) -> dict[str, Any]:
-    """An error as the tables keep it: code, message, fix and the first 2 KB of the answer where there was one."""
+    """An error as the tables keep it: code, message, fix and the first 2 KB of the answer where there was one.
+
+    ``code`` is that of ``model/diagnosis.py``, ``kind`` the coarser one of the error's class.
+    """
     answer = getattr(error, "answer", None)
     return {
         "code": getattr(error, "code", "internal"),
+        "kind": getattr(error, "kind", "internal"),
         "message": getattr(error, "message", None) or f"{type(error).__name__}: {error}",
         "fix": getattr(error, "fix", ""),
         "answer": None

@@ -187,7 +187,4 @@ def _cipher_key(key: str) -> bytes:
 
 
 def _no_key_fits(owner: str) -> StoreError:
-    return StoreError(
-        f"The stored credentials of {owner} were encrypted with another key.",
-        fix="Add the key that they were encrypted with to KEEPSTEP_SECRET_KEY, or set the credentials again.",
-    )
+    return StoreError.named("secret-key-changed", facts={"integration": owner})
