@@ -89,7 +89,10 @@ def _overview(routes: APIRouter, service: Service) -> None:
         service.inspection.known(integration)
         return await service.limits.samples(integration, timedelta(**{_UNITS[window[-1]]: int(window[:-1])}))
 
-    @routes.get("/errors", summary="Errors, each kind once", dependencies=_VIEWER)
+    @routes.get(
+        "/errors", summary="Errors, each kind once", dependencies=_VIEWER,
+        description="The same status, path and words are one kind, whatever numbers, ids and times stand in them.",
+    )  # fmt: skip
     async def errors(entity: OfEntity = None) -> list[ErrorGroup]:
         return await service.errors.groups(entity=entity)
 
