@@ -19,7 +19,7 @@ _log = structlog.get_logger()
 
 @asynccontextmanager
 async def looked_after(service: Service) -> AsyncIterator[None]:
-    """Recover what dead processes left, and prune, while the block lasts: every process that stays does this.
+    """Recover what dead processes left, prune, and ping, while the block lasts: every process that stays does this.
 
     What other keys encrypt comes under the first one.
     """
@@ -28,6 +28,7 @@ async def looked_after(service: Service) -> AsyncIterator[None]:
     async with AsyncExitStack() as stack:
         await stack.enter_async_context(Loop("sweeper", Sweeper(queue).once).running())
         await stack.enter_async_context(Loop("janitor", Janitor(service.database).round).running())
+        await stack.enter_async_context(Loop("pinger", service.pinger.round).running())
         yield
 
 

@@ -33,10 +33,12 @@ from keepstep.service.feed import Feed
 from keepstep.service.home import made_once
 from keepstep.service.inspection import Inspection
 from keepstep.service.limits import Limits
+from keepstep.service.pinger import Pinger
 from keepstep.service.schedules import VARIABLES, Given, Schedules
 from keepstep.service.settings import Chosen, Effective, Preferences
 from keepstep.service.setup import Advice, SettingLine, Setup
 from keepstep.service.status import Overview
+from keepstep.service.troubles import Troubles
 from keepstep.service.vault import Credentials, Vault
 from keepstep.service.views import Views
 from keepstep.store.db import Database
@@ -269,8 +271,9 @@ class App:
         schedules = Schedules(
             database, audit, {key: [e.name for e in known] for key, known in entities.items()}, self._scheduled()
         )
-        overview = Overview(database, entities, schedules, limits, preferences)
         credentials = Credentials(database, vault, audit, _CREDENTIALS, self._locked_credentials(), schedules)
+        troubles = Troubles(database, credentials, preferences, self.home)
+        overview = Overview(database, entities, schedules, limits, preferences, troubles)
         connectors = Connectors(database, self.registered, preferences, credentials, self.in_effect)
         return Service(
             commands=Commands(database, connectors.lent, entities, audit),
@@ -282,6 +285,7 @@ class App:
             connectors=connectors,
             preferences=preferences,
             limits=limits,
+            pinger=Pinger(database, connectors, limits, preferences, self.registered),
             overview=overview,
             inspection=Inspection(database, self.registered, connectors, preferences, overview),
             errors=Errors(database),

@@ -41,6 +41,7 @@ def effective(settings: Settings) -> Effective:
         allow_backfill=settings.allow_manual_backfill,
         stale_after=timedelta(hours=settings.stale_after_hours),
         webhook=webhook.get_secret_value() if webhook else "",
+        ping_every=timedelta(minutes=settings.ping_every_minutes) if settings.ping_every_minutes else None,
     )
 
 

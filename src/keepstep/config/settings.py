@@ -168,6 +168,16 @@ class Settings(BaseSettings):
         Ge(0.1),
         Le(8760),
     ] = 12.0
+    ping_every_minutes: Annotated[
+        float,
+        Variable(
+            "KEEPSTEP_PING_EVERY_MINUTES",
+            "Minutes between two pings of a connection; 0 turns them off.",
+            outside=("default", "nearest"),
+        ),
+        Ge(0),
+        Le(1440),
+    ] = 5.0
     breaker_threshold: Annotated[
         int,
         Variable(

@@ -10,6 +10,7 @@ from keepstep.service.errors_view import Errors
 from keepstep.service.feed import Feed
 from keepstep.service.inspection import Inspection
 from keepstep.service.limits import Limits
+from keepstep.service.pinger import Pinger
 from keepstep.service.schedules import Schedules
 from keepstep.service.settings import Preferences
 from keepstep.service.status import Overview
@@ -31,6 +32,7 @@ class Service:
     schedules: Schedules
     preferences: Preferences
     limits: Limits
+    pinger: Pinger
     overview: Overview
     inspection: Inspection
     errors: Errors

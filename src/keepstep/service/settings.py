@@ -22,11 +22,15 @@ Chosen = Mapping[str, str]
 
 @dataclass(frozen=True, slots=True)
 class Effective:
-    """The settings in effect that requests depend on. ``webhook`` is empty where there is none."""
+    """The settings in effect that requests depend on. ``webhook`` is empty where there is none.
+
+    ``ping_every``: None where no ping is to be sent by itself.
+    """
 
     allow_backfill: bool
     stale_after: timedelta
     webhook: str = field(repr=False)
+    ping_every: timedelta | None
 
 
 class Catalogue(Protocol):

@@ -873,6 +873,8 @@ CREATE INDEX request_minutes_old ON keepstep.request_minutes USING btree (minute
 
 CREATE INDEX runs_failed ON keepstep.runs USING btree (connection_id, id DESC) WHERE (state = ANY (ARRAY['failed'::text, 'crashed'::text]));
 
+CREATE INDEX runs_full ON keepstep.runs USING btree (connection_id, id DESC) WHERE ((mode = 'backfill'::text) AND (NOT dry_run));
+
 CREATE INDEX runs_live ON keepstep.runs USING btree (state, id) WHERE (state = ANY (ARRAY['queued'::text, 'running'::text, 'waiting'::text]));
 
 CREATE INDEX runs_newest ON keepstep.runs USING btree (connection_id, id DESC);

@@ -7,6 +7,7 @@ from fastapi import APIRouter, Query
 from keepstep.model.schedule import Role
 from keepstep.service.core import Service
 from keepstep.service.inspection import IntegrationView, SchemaDiff
+from keepstep.service.pinger import PingSample
 from keepstep.service.setup import Setup
 from keepstep.service.upstream import CheckAnswer, PingAnswer
 from keepstep.web.parameters import InPath, Word
@@ -27,6 +28,13 @@ def router(service: Service) -> APIRouter:
     )  # fmt: skip
     async def ping(integration: InPath) -> PingAnswer:
         return await service.inspection.ping(integration)
+
+    @routes.get(
+        "/{integration}/pings", summary="How upstream answered lately when it was asked by itself, newest first"
+    )
+    async def pings(integration: InPath, limit: Annotated[int, Query(ge=1, le=500)] = 100) -> list[PingSample]:
+        service.inspection.known(integration)
+        return await service.pinger.samples(integration, limit=limit)
 
     @routes.get("/{integration}/check", summary="What one endpoint of upstream answers")
     async def check(

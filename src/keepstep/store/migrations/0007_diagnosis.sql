@@ -13,6 +13,9 @@ CREATE TABLE keepstep.pings (
 );
 CREATE INDEX pings_newest ON keepstep.pings (connection_id, id DESC);
 
+-- The last full reading of a connection, among all its deltas.
+CREATE INDEX runs_full ON keepstep.runs (connection_id, id DESC) WHERE mode = 'backfill' AND NOT dry_run;
+
 -- Errors, each kind once. It is resolved when it was not seen for a day; when it comes again a new episode begins.
 CREATE TABLE keepstep.error_groups (
     connection_id bigint NOT NULL REFERENCES keepstep.connections ON DELETE CASCADE,
