@@ -38,7 +38,7 @@ GENERIC: Mapping[str, str] = MappingProxyType(
         "entities_setting": "SYNC_ENTITIES",
         "detail": "",
         "see": "",
-        "advice": "",
+        "advice": "keepstep doctor says more.",
         "status": "an error",
         "count": "some",
         "integration": "this integration",

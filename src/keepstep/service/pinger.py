@@ -26,6 +26,7 @@ class PingSample(Shape, Diagnosed):
     at: datetime
     state: Annotated[str, one_of("ok", "degraded", "failing")]
     reason: str
+    fix: str
     elapsed_ms: int
 
 
@@ -84,7 +85,7 @@ class Pinger:
             rows = await pings.newest(connection, key, limit=limit)
         return [
             PingSample(
-                at=row["at"], state=row["state"], reason=row["reason"], elapsed_ms=row["elapsed_ms"],
+                at=row["at"], state=row["state"], reason=row["reason"], fix=row["fix"], elapsed_ms=row["elapsed_ms"],
                 **diagnosed(row["code"]),
             )
             for row in rows

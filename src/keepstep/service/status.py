@@ -68,6 +68,7 @@ class LastPing(Shape, Diagnosed):
     at: datetime
     state: Annotated[str, one_of("ok", "degraded", "failing")]
     reason: str
+    fix: str
     elapsed_ms: int
     since: datetime
 
@@ -254,8 +255,8 @@ def _ping(found: PingStanding | None) -> LastPing | None:
     if found is None:
         return None
     return LastPing(
-        at=found.at, state=found.state, reason=found.reason, elapsed_ms=found.elapsed_ms, since=found.since,
-        **diagnosed(found.code),
+        at=found.at, state=found.state, reason=found.reason, fix=found.fix, elapsed_ms=found.elapsed_ms,
+        since=found.since, **diagnosed(found.code),
     )  # fmt: skip
 
 

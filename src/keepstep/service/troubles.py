@@ -122,7 +122,7 @@ def _of_connection(facts: Facts) -> Iterator[Problem]:
     ping, breaker, key = facts.marks.ping, facts.breaker, facts.connection
     if ping is not None and ping.state != "ok":
         code = ping.code if ping.code in TABLE else "permanent"
-        yield _problem(code or "permanent", ping.since, message=ping.reason, connection=key)
+        yield _problem(code or "permanent", ping.since, message=ping.reason, fix=ping.fix, connection=key)
     if breaker.state != "closed":
         until = "a while" if breaker.reopens_at is None else f"time, until {breaker.reopens_at:%H:%M:%S} UTC"
         yield _told("breaker-open", breaker.opened_at, key, title=key, count=until)

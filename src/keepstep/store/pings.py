@@ -24,6 +24,7 @@ class PingStanding:
     state: str
     code: str | None
     reason: str
+    fix: str
     elapsed_ms: int
     since: datetime
     in_a_row: int
@@ -40,8 +41,8 @@ async def put(connection: Connection, integration: str, ping: Ping, *, keep: int
     code = None if ping.state == "ok" else ping.code or "permanent"
     cursor = await connection.execute(
         _SQL["put"],
-        {"connection": owner, "state": ping.state, "code": code, "reason": ping.reason, "elapsed_ms": ping.elapsed_ms,
-         "keep": keep},
+        {"connection": owner, "state": ping.state, "code": code, "reason": ping.reason, "fix": ping.fix,
+         "elapsed_ms": ping.elapsed_ms, "keep": keep},
     )  # fmt: skip
     row = await cursor.fetchone()
     assert row is not None  # noqa: S101 - one row by construction

@@ -565,6 +565,7 @@ CREATE TABLE keepstep.pings (
     state text NOT NULL,
     code text,
     reason text NOT NULL,
+    fix text DEFAULT ''::text NOT NULL,
     elapsed_ms integer NOT NULL,
     CONSTRAINT pings_check CHECK (((state = 'ok'::text) = (code IS NULL))),
     CONSTRAINT pings_elapsed_ms_check CHECK ((elapsed_ms >= 0)),

@@ -8,6 +8,7 @@ CREATE TABLE keepstep.pings (
     state         text NOT NULL CHECK (state IN ('ok', 'degraded', 'failing')),
     code          text,
     reason        text NOT NULL,
+    fix           text NOT NULL DEFAULT '',
     elapsed_ms    integer NOT NULL CHECK (elapsed_ms >= 0),
     CHECK ((state = 'ok') = (code IS NULL))
 );
