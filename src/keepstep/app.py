@@ -21,6 +21,7 @@ from keepstep.integrations.registry import Values, integrations
 from keepstep.model.errors import StoreError
 from keepstep.model.integration import Integration
 from keepstep.model.run import Policy
+from keepstep.model.schema import SchemaPolicies
 from keepstep.reliability import tracing
 from keepstep.reliability.politeness import Rules
 from keepstep.service.accounts import Accounts
@@ -35,6 +36,7 @@ from keepstep.service.inspection import Inspection
 from keepstep.service.limits import Limits
 from keepstep.service.pinger import Pinger
 from keepstep.service.schedules import VARIABLES, Given, Schedules
+from keepstep.service.schema import Schemas
 from keepstep.service.settings import Chosen, Effective, Preferences
 from keepstep.service.setup import Advice, SettingLine, Setup
 from keepstep.service.status import Overview
@@ -118,7 +120,11 @@ class App:
         values = app.values(key)
         if not self.configured(key):
             values = replace(values, api_key=stored.get("apiKey", ""))
-        policy = Policy(drop_percent=app.settings.drop_guard_percent, drop_floor=app.settings.drop_guard_floor)
+        policy = Policy(
+            drop_percent=app.settings.drop_guard_percent,
+            drop_floor=app.settings.drop_guard_floor,
+            schema=SchemaPolicies.parsed(app.settings.schema_policy),
+        )
         return InEffect(values, app.rules(key), policy)
 
     def rules(self, key: str) -> Rules:
@@ -275,6 +281,7 @@ class App:
         troubles = Troubles(database, credentials, preferences, self.home)
         overview = Overview(database, entities, schedules, limits, preferences, troubles)
         connectors = Connectors(database, self.registered, preferences, credentials, self.in_effect)
+        inspection = Inspection(self.registered, connectors, preferences, overview)
         return Service(
             commands=Commands(database, connectors.lent, entities, audit),
             views=Views(database),
@@ -287,7 +294,8 @@ class App:
             limits=limits,
             pinger=Pinger(database, connectors, limits, preferences, self.registered),
             overview=overview,
-            inspection=Inspection(database, self.registered, connectors, preferences, overview),
+            inspection=inspection,
+            schemas=Schemas(database, inspection, preferences),
             errors=Errors(database),
             feed=Feed(database),
             database=database,

@@ -178,6 +178,15 @@ class Settings(BaseSettings):
         Ge(0),
         Le(1440),
     ] = 5.0
+    schema_policy: Annotated[
+        str,
+        Variable(
+            "KEEPSTEP_SCHEMA_POLICY",
+            "What becomes of undocumented fields: a column of their own, kept in _extra, or the entity stops.",
+            "evolve, keep or stop; for one entity: leases=evolve",
+        ),
+        AfterValidator(rules.schema_policy),
+    ] = "keep"
     breaker_threshold: Annotated[
         int,
         Variable(

@@ -41,10 +41,15 @@ def snake_case(name: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Field:
-    """One documented field: its name on the wire and what it holds."""
+    """One field with a column: its name on the wire and what it holds.
+
+    ``evolved``: it is not documented, and was given its column because it was met. A value of it that does not fit
+    stays in ``_extra``, where one of a documented field would make its record a dead letter.
+    """
 
     name: str
     kind: Kind
+    evolved: bool = False
 
     @property
     def column(self) -> str:

@@ -6,6 +6,7 @@ from enum import StrEnum
 from typing import Any
 
 from keepstep.model.integration import Json, Mode
+from keepstep.model.schema import SchemaPolicies
 
 
 class State(StrEnum):
@@ -94,6 +95,7 @@ class Policy:
     flush_rows: int = 1000
     flush_seconds: float = 0.25
     stale_scan_hours: int = 24
+    schema: SchemaPolicies = field(default_factory=SchemaPolicies)
 
 
 def error_json(error: BaseException) -> dict[str, Any]:

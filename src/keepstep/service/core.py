@@ -12,6 +12,7 @@ from keepstep.service.inspection import Inspection
 from keepstep.service.limits import Limits
 from keepstep.service.pinger import Pinger
 from keepstep.service.schedules import Schedules
+from keepstep.service.schema import Schemas
 from keepstep.service.settings import Preferences
 from keepstep.service.status import Overview
 from keepstep.service.vault import Credentials
@@ -35,6 +36,7 @@ class Service:
     pinger: Pinger
     overview: Overview
     inspection: Inspection
+    schemas: Schemas
     errors: Errors
     feed: Feed
     database: Database
