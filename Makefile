@@ -1,7 +1,7 @@
 # Needs git, make and Python 3.11 or newer; everything else goes into .venv. `make` alone shows this menu.
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check bench soak assets screenshots schema lock clean
+.PHONY: help demo test check bench soak assets screenshots schema faults lock clean
 
 help: ## show this menu
 	@echo 'Keepstep keeps PostgreSQL tables in step with the SaaS systems a company lives on.'
@@ -24,6 +24,7 @@ check: .venv/.dev ## everything that CI checks besides the tests
 	@.venv/bin/lint-imports --no-logo
 	@.venv/bin/python tools/schema_snapshot.py --check
 	@.venv/bin/python tools/assets.py --check $(if $(CI),--rebuild)
+	@.venv/bin/python tools/diagnosis_page.py --check
 
 bench: .venv-bench/.bench ## measure against dlt and raw COPY, on this machine
 	@.venv-bench/bin/python -m bench $(ARGS)
@@ -39,6 +40,9 @@ screenshots: .venv/.dev ## take the pictures of the page in docs/images anew (ne
 
 schema: .venv/.dev ## write the schema snapshot anew, after a new migration
 	@.venv/bin/python tools/schema_snapshot.py
+
+faults: .venv/.dev ## write docs/diagnosis.md anew, after a change in the table of faults
+	@.venv/bin/python tools/diagnosis_page.py
 
 lock: ## resolve the lock files anew (needs uv; newer versions: make lock ARGS=--upgrade)
 	@sh tools/lock.sh $(ARGS)

@@ -34,9 +34,9 @@ async def looked_after(service: Service) -> AsyncIterator[None]:
     async with AsyncExitStack() as stack:
         await stack.enter_async_context(Loop("alerter", alerter.round).running())
         await stack.enter_async_context(Loop("health", service.health_history.round).running())
-        await stack.enter_async_context(Loop("pings", service.pings.round).running())
         await stack.enter_async_context(Loop("sweeper", Sweeper(queue).once).running())
         await stack.enter_async_context(Loop("janitor", Janitor(service.database, chosen=keep).round).running())
+        await stack.enter_async_context(Loop("pinger", service.pinger.round).running())
         yield
 
 

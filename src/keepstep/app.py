@@ -22,6 +22,7 @@ from keepstep.integrations.registry import Values, integrations
 from keepstep.model.errors import StoreError
 from keepstep.model.integration import Integration
 from keepstep.model.run import Policy
+from keepstep.model.schema import SchemaPolicies
 from keepstep.reliability import tracing
 from keepstep.reliability.politeness import Rules
 from keepstep.service.accounts import Accounts
@@ -36,10 +37,12 @@ from keepstep.service.health_history import HealthHistory
 from keepstep.service.home import made_once
 from keepstep.service.inspection import Inspection
 from keepstep.service.limits import Limits
-from keepstep.service.pings import Pings
+from keepstep.service.pinger import Pinger
 from keepstep.service.schedules import VARIABLES, Given, Schedules
+from keepstep.service.schema import Schemas
 from keepstep.service.settings import Chosen, Effective, Preferences
 from keepstep.service.setup import Advice, SettingLine, Setup
+from keepstep.service.standing import Troubles
 from keepstep.service.status import Overview
 from keepstep.service.vault import Credentials, Vault
 from keepstep.service.views import Views
@@ -120,7 +123,11 @@ class App:
         values = app.values(key)
         if not self.configured(key):
             values = replace(values, api_key=stored.get("apiKey", ""))
-        policy = Policy(drop_percent=app.settings.drop_guard_percent, drop_floor=app.settings.drop_guard_floor)
+        policy = Policy(
+            drop_percent=app.settings.drop_guard_percent,
+            drop_floor=app.settings.drop_guard_floor,
+            schema=SchemaPolicies.parsed(app.settings.schema_policy),
+        )
         return InEffect(values, app.rules(key), policy)
 
     def rules(self, key: str) -> Rules:
@@ -286,13 +293,11 @@ class App:
         schedules = Schedules(
             database, audit, {key: [e.name for e in known] for key, known in entities.items()}, self._scheduled()
         )
-        overview = Overview(database, entities, schedules, limits, preferences)
         credentials = Credentials(database, vault, audit, _CREDENTIALS, self._locked_credentials(), schedules)
+        troubles = Troubles(database, credentials, preferences, self.home)
+        overview = Overview(database, entities, schedules, limits, preferences, troubles)
         connectors = Connectors(database, self.registered, preferences, credentials, self.in_effect)
-        inspection = Inspection(database, self.registered, connectors, preferences, overview)
-
-        async def ping_every() -> float:
-            return (await preferences.effective()).ping_every
+        inspection = Inspection(self.registered, connectors, preferences, overview)
 
         async def arrangement() -> Arrangement:
             titles = {key: known.title for key, known in self.registered.items()}
@@ -308,10 +313,11 @@ class App:
             connectors=connectors,
             preferences=preferences,
             limits=limits,
+            pinger=Pinger(database, connectors, limits, preferences, self.registered),
             overview=overview,
             inspection=inspection,
+            schemas=Schemas(database, inspection, preferences),
             errors=Errors(database),
-            pings=Pings(database, inspection, tuple(self.registered), ping_every),
             health_history=HealthHistory(database, overview, tuple(self.registered)),
             alerts=Alerts(database, audit, arrangement),
             feed=Feed(database),

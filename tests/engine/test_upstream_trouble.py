@@ -88,7 +88,7 @@ async def test_what_does_not_pass_fails_the_run_and_the_next_one_goes_on(sync: S
     sync.upstream.fault("503", entity="leases", page=3, forever=True)
     run = await sync.run("leases", flush_rows=1)
     assert (run.result, run.inserted) == ("failed", 40)
-    assert (run.error or {})["code"] == "transient"
+    assert (run.error or {})["code"] == "upstream-failed"
     sync.upstream.clear_faults()
     sync.upstream.reset_requests()
     run = await sync.run("leases")
@@ -114,7 +114,7 @@ async def test_a_long_retry_after_makes_the_run_wait_in_the_database_without_its
     assert run.result == "waiting"
     assert run.due_at is not None
     assert timedelta(seconds=3590) < run.due_at - asked < timedelta(seconds=3700)
-    assert (run.error or {})["code"] == "rate-limited"
+    assert (run.error or {})["code"] == "rate-limited-hour"
     assert [entity.state for entity in run.entities] == ["running", "pending"]
     assert await sync.value("SELECT count(*) FROM keepstep.locks") == 0
     assert await sync.value("SELECT count(*) FROM doorloop.leases") == 40

@@ -11,7 +11,7 @@ import aiohttp
 import pytest
 from aiohttp import web
 
-from keepstep.integrations.failures import name_failure
+from keepstep.integrations.failures import name_failure, worth_another_try
 from keepstep.integrations.http import (
     HttpClient,
     Response,
@@ -20,6 +20,7 @@ from keepstep.integrations.http import (
     is_loopback,
     without_credentials,
 )
+from keepstep.model.diagnosis import said
 from keepstep.model.errors import Answer, NotData, Permanent, Transient, UpstreamError
 from keepstep.reliability.pacing import Outcome, Pacer, Turn, Verdict
 from tests.support.clock import HurriedClock
@@ -294,11 +295,12 @@ def test_a_name_that_does_not_resolve_is_named() -> None:
     key = aiohttp.client_reqrep.ConnectionKey("app.example.test", 443, True, True, None, None, None)
     error = aiohttp.ClientConnectorDNSError(key, OSError(-2, "Name or service not known"))
 
-    problem, fix, again = name_failure(error, "Upstream", "app.example.test", "UPSTREAM_BASE_URL")
+    code, _ = name_failure(error)
+    words = said(code, title="Upstream", host="app.example.test", url_setting="UPSTREAM_BASE_URL")
 
-    assert "app.example.test, cannot be resolved" in problem
-    assert "UPSTREAM_BASE_URL" in fix
-    assert again
+    assert "app.example.test, cannot be resolved" in words.message
+    assert "UPSTREAM_BASE_URL" in words.fix
+    assert worth_another_try(code)
 
 
 def test_a_proxy_is_taken_from_the_environment_but_never_for_loopback(monkeypatch: pytest.MonkeyPatch) -> None:

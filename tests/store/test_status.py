@@ -1,11 +1,8 @@
-"""What the status and the errors are made of, and that asking for it stays cheap."""
-
-from typing import Any
+"""What the status is made of, and that asking for it stays cheap."""
 
 import pytest
 from psycopg.types.json import Jsonb
 
-from keepstep.service.errors_view import grouped
 from keepstep.store import limits, status
 from keepstep.store.db import Connection
 from keepstep.store.queries import queries
@@ -16,7 +13,6 @@ PLANS = {
     ("status", "entities"): ["runs_failed"],
     ("status", "ended_runs"): ["runs_newest"],
     ("status", "active_run"): ["runs_one_live", "events_of_run"],
-    ("history", "errors"): ["events_errors"],
 }
 
 
@@ -61,26 +57,3 @@ async def test_what_is_asked_often_is_found_by_an_index(connection: Connection, 
     plan = "\n".join([row["QUERY PLAN"] for row in await cursor.fetchall()])
 
     assert [index for index in PLANS[file, name] if index not in plan] == [], plan
-
-
-def error(id_: int, run: int, entity: str | None, **other: Any) -> dict[str, Any]:
-    row = {"id": id_, "run_id": run, "entity": entity, "code": "transient", "message": "m", "snippet": None}
-    return {**row, "status": "503", "path": f"/{entity}", **other}
-
-
-def test_an_error_told_for_the_entity_and_for_its_run_counts_once() -> None:
-    rows = [
-        error(9, 2, None, path="/owners"), error(8, 2, "owners"),
-        error(7, 1, "owners", message="Other words", snippet=None), error(6, 1, None, status=None, path=None),
-    ]  # fmt: skip
-
-    assert [[row["id"] for row in kind] for kind in grouped(rows).values()] == [[8], [7], [6]]
-
-
-def test_what_upstream_said_tells_errors_apart_and_numbers_do_not() -> None:
-    rows = [
-        error(3, 3, "owners", snippet='{"requestId": 12}'), error(2, 2, "owners", snippet='{"requestId": 13}'),
-        error(1, 1, "owners", snippet="<html>"),
-    ]  # fmt: skip
-
-    assert [[row["id"] for row in kind] for kind in grouped(rows).values()] == [[3, 2], [1]]

@@ -8,9 +8,10 @@ from typing import Any
 import pytest
 
 from keepstep.cli.main import run
-from keepstep.model.integration import Ping
+from keepstep.model.integration import Check, Ping
 from keepstep.service import doctor
 from keepstep.service.setup import Advice
+from keepstep.service.shapes import HeldDeletions
 
 NOW = datetime(2026, 5, 6, 7, 8, 9, tzinfo=UTC)
 SERVER: dict[str, Any] = {"version": "16.4 (Debian)", "now": NOW, "bytes": 1, "read_only": False, "may_create": True}
@@ -50,12 +51,71 @@ def test_a_database_that_cannot_be_written_or_lives_in_another_time_is_told(
     assert len(doctor.database(SERVER, embedded=True, now=NOW)) == 1
 
 
-def test_what_waits_for_a_person_is_told_with_the_command_that_shows_it() -> None:
-    found = doctor.runs(stuck=[7], letters=3, held=1)
+def held(deleted: int) -> HeldDeletions:
+    return HeldDeletions(
+        run_id=1, integration="doorloop", entity="leases", state="open", live_rows=100, delete_rows=deleted,
+        percent=deleted, sample=[], created_at=NOW, decided_at=None, decided_by=None, reason=None,
+    )  # fmt: skip
 
-    assert states(*found) == ["warning"] * 3
-    assert ["keepstep" in finding.fix for finding in found[1:]] == [True, True]
-    assert states(*doctor.runs(stuck=[], letters=0, held=0)) == ["ok"]
+
+def life(tick: datetime | None, workers: int, *, wanted: bool) -> list[str | None]:
+    return [finding.code for finding in doctor.life(doctor.Life(NOW, tick, workers, wanted))]
+
+
+def test_silence_is_a_fault_only_where_somebody_counts_on_a_worker() -> None:
+    alive, long_ago = NOW - timedelta(seconds=5), NOW - timedelta(hours=1)
+
+    assert life(alive, 2, wanted=True) == [None]
+    assert life(long_ago, 0, wanted=True) == ["scheduler-silent", "worker-missing"]
+    assert life(None, 2, wanted=True) == ["scheduler-silent"]
+    assert life(long_ago, 0, wanted=False) == [None]
+
+
+@pytest.mark.parametrize(
+    ("address", "code"),
+    [
+        ("", None),
+        ("https://prod-01.example.test/workflows/a?sig=b", None),
+        ("http://127.0.0.1:9000/hook", None),
+        ("http://prod-01.example.test/workflows/a?sig=b", "webhook-malformed"),
+        ("https://prod-01.example.test/", "webhook-malformed"),
+        ("hooks/a?sig=b", "webhook-malformed"),
+    ],
+)
+def test_an_address_for_alerts_is_judged_without_sending_to_it(address: str, code: str | None) -> None:
+    finding = doctor.webhook(address)
+
+    assert finding.code == code
+    assert "sig=b" not in finding.message + finding.fix
+
+
+def test_a_key_that_opens_nothing_is_told_with_what_it_was_for() -> None:
+    finding = doctor.secret_key(["doorloop"], 2)
+
+    assert (finding.state, finding.code) == ("failed", "secret-key-changed")
+    assert "doorloop" in finding.message
+    assert states(doctor.secret_key([], 2), doctor.secret_key([], 0)) == ["ok", "ok"]
+
+
+def test_an_entity_that_the_key_may_not_read_is_named() -> None:
+    good = Check(200, "owners", ("id",), 3, "There are 3.", True)
+    bad = Check(405, "leases", (), None, "The role may not.", False, "Give it a role.", "role-refused")
+
+    assert [(f.name, f.code) for f in doctor.entities("DoorLoop", {"owners": good, "leases": bad})] == [
+        ("DoorLoop leases", "role-refused")
+    ]
+    assert states(*doctor.entities("DoorLoop", {"owners": good})) == ["ok"]
+
+
+def test_what_waits_for_a_person_is_told_with_the_command_that_shows_it() -> None:
+    found = doctor.runs(stuck=[7], letters=3, held=[held(90), held(100)])
+
+    assert [finding.code for finding in found] == [
+        "lock-orphaned", "poison-records", "deletions-held", "source-emptied",
+    ]  # fmt: skip
+    assert states(*found) == ["warning", "warning", "warning", "failed"]
+    assert ["keepstep" in finding.fix for finding in found] == [True] * 4
+    assert states(*doctor.runs(stuck=[], letters=0, held=[])) == ["ok"]
 
 
 def test_a_ping_counts_as_failed_only_when_upstream_is_of_no_use() -> None:

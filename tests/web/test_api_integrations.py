@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from keepstep.integrations.doorloop.entities import ENTITIES
-from keepstep.service.inspection import compared
+from keepstep.model.integration import Check
+from keepstep.service.schema import compared
 from tests.support.site import Served, served
 from tests.support.sync import ALL, Sync
 
@@ -102,8 +103,10 @@ async def test_the_schema_difference_names_every_field_once(site: Served, sync: 
     verdicts = {column["field"] or column["column"]: column["verdict"] for column in after["columns"]}
     assert (after["table"], len(verdicts)) == ("doorloop.owners", len(after["columns"]))
     assert (verdicts["name"], verdicts["rating"], verdicts["nickname"]) == ("column", "unknown", "extra")
-    assert "absent" in verdicts.values()
     assert "nickname" in after["payloadKeys"]
+    nickname = next(column for column in after["columns"] if column["field"] == "nickname")
+    assert ("nickname" in after["new"], nickname["change"], nickname["rows"]) == (True, "new", 7)
+    assert (after["policy"], after["exact"], after["sampled"]) == ("keep", True, 7)
     assert "missing" not in verdicts.values()
 
 
@@ -115,10 +118,14 @@ async def test_what_is_unknown_is_told(site: Served) -> None:
     assert (unknown.status_code, "owners" in unknown.json()["fix"]) == (422, True)
 
 
+CHECK = Check(200, "owners", ("id", "nickname"), 1, "", True)
+
+
 def test_a_table_that_lacks_a_column_or_has_one_more_is_told_without_upstream() -> None:
     owners = ENTITIES[0]
     columns = {"id": "text", "_hash": "bytea", "rating": "integer", owners.fields[0].column: "boolean"}
-    found = {column.field or column.column: column for column in compared(owners, ["id", "nickname"], columns)}
+    every = compared(owners, CHECK, ["id", "nickname"], columns, None)
+    found = {column.field or column.column: column for column in every}
 
     assert found[owners.fields[0].name].verdict == "absent"
     assert found[owners.fields[1].name].verdict == "missing"

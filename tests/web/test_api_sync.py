@@ -109,7 +109,12 @@ async def test_a_failure_shows_in_the_status_and_among_the_errors_until_it_is_me
     assert {"25": "2 of the last 2 runs failed."} | {
         str(deduction["points"]): deduction["reason"] for deduction in status["health"]["deductions"]
     } == {"30": "Not every entity has been read successfully yet.", "25": "2 of the last 2 runs failed."}
-    assert (kind["count"], kind["code"], kind["entities"], kind["status"]) == (2, "not-data", ["owners"], 200)
+    assert (kind["count"], kind["code"], kind["entities"], kind["status"]) == (
+        2,
+        "html-instead-of-data",
+        ["owners"],
+        200,
+    )
     assert (kind["path"], "<html" in kind["sample"]["snippet"].lower()) == ("/owners", True)
     assert kind["runIds"] == [run["runId"] for run in await ask(site, "runs")]
     assert kind["firstSeen"] < kind["lastSeen"]

@@ -1,4 +1,4 @@
-"""Health hour by hour, pings, and the outlook on upstream's limit, by the API."""
+"""Health hour by hour, and the outlook on upstream's limit, by the API."""
 
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -19,7 +19,7 @@ async def site(dsn: str, tmp_path: Path, upstream: Upstream) -> AsyncIterator[Se
 
 
 async def test_the_score_is_kept_once_an_hour(site: Served) -> None:
-    await site.admin.get("/api/admin/integrations/doorloop/ping")  # makes the connection
+    await site.sql("INSERT INTO keepstep.connections (integration) VALUES ('doorloop')")
     for _ in range(2):
         await site.sql("DELETE FROM keepstep.ticks")
         await site.service.health_history.round()
@@ -27,34 +27,6 @@ async def test_the_score_is_kept_once_an_hour(site: Served) -> None:
     [kept] = (await site.admin.get(f"{SYNC}/health?hours=2")).json()
     assert kept["score"] == 70
     assert kept["deductions"] == [{"points": 30, "reason": "Not every entity has been read successfully yet."}]
-
-
-async def test_every_ping_is_kept_with_its_reason(site: Served, upstream: Upstream) -> None:
-    await site.admin.get("/api/admin/integrations/doorloop/ping")
-    upstream.fault("html", forever=True)
-    await site.admin.get("/api/admin/integrations/doorloop/ping")
-
-    bad, good = (await site.admin.get(f"{SYNC}/pings")).json()
-    assert (good["state"], bad["state"]) == ("ok", "failing")
-    assert "web page" in bad["reason"] or "HTML" in bad["reason"]
-
-
-async def test_pings_by_the_clock_leave_alone_what_was_asked_lately_or_must_not_be_asked(
-    site: Served, upstream: Upstream
-) -> None:
-    pings = site.service.pings
-    pings._began -= 1000
-    await pings.round()
-    await pings.round()  # not due again
-    asked = len(upstream.requests())
-    await site.sql("DELETE FROM keepstep.ticks")
-    await site.sql(
-        "UPDATE keepstep.limits SET state = jsonb_build_object('breaker', jsonb_build_object('failures', 5,"
-        " 'opened_at', extract(epoch FROM now()), 'reopens_at', extract(epoch FROM now()) + 60))"
-    )
-    await pings.round()
-
-    assert (asked, len(upstream.requests())) == (1, 1)
 
 
 async def test_the_outlook_says_what_a_full_run_needs(site: Served) -> None:

@@ -11,6 +11,7 @@ import httpx
 import pytest
 from fastapi import FastAPI
 
+from keepstep.model.diagnosis import TABLE
 from keepstep.web.problems import handle_problems
 from keepstep.web.server import Site
 from keepstep.web.shield import MOST_BODY, Shield
@@ -32,7 +33,7 @@ def told(answer: httpx.Response, status: int) -> dict[str, Any]:
     document: dict[str, Any] = answer.json()
     assert document["status"] == status
     assert document["title"] and document["detail"].endswith((".", "?", ")"))
-    assert set(document) <= {"title", "status", "detail", "fix", "code", "runId"}
+    assert set(document) <= {"title", "status", "detail", "fix", "code", "impact", "docs", "runId"}
     return document
 
 
@@ -117,7 +118,9 @@ async def test_without_a_database_the_answer_says_so(site: Served) -> None:
     site.service.database.__init__("postgresql://nobody:s3cr3t@127.0.0.1:1/none")  # type: ignore[misc]
     document = told(await site.admin.get("/api/admin/sync/status"), 503)
 
-    assert (document["code"], "s3cr3t" in str(document)) == ("store", False)
+    assert (document["code"], "s3cr3t" in str(document)) == ("database-down", False)
+    assert (document["title"], document["docs"]) == (TABLE["database-down"].title, "docs/diagnosis.md#database-down")
+    assert document["impact"]
     assert "DATABASE_URL" in document["fix"]
 
 

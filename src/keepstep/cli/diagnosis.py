@@ -29,21 +29,29 @@ def doctor(context: typer.Context, json: arguments.Json = False) -> None:
 
 
 async def _examine(parts: Parts) -> "list[Finding]":
-    from keepstep.service import doctor
+    from keepstep.service import checkup, doctor
 
-    found = doctor.look_around(parts.home, parts.setup().warnings)
+    found = checkup.look_around(parts.home, parts.setup().warnings)
+    seen: set[str] = set()
     try:
         async with opened(parts, migrated=False) as service:
-            found += await doctor.look_at_database(service)
+            looked = await checkup.look_at_database(service)
+            found += looked
+            if all(finding.state == "ok" for finding in looked if finding.name in ("database", "migrations")):
+                for key in parts.registered:
+                    if await service.connectors.is_configured(key):
+                        seen.add(key)
+                        async with service.connectors.lent(key) as (integration, _):
+                            found += await checkup.look_at_upstream(integration, parts.default_entities(key))
     except KeepstepError as error:
         found.append(doctor.failure("database", error))
-    for key, registered in parts.registered.items():
-        if parts.configured(key):
-            connector = parts.connector(key)
+    for key in parts.registered:
+        if key not in seen and parts.configured(key):
+            integration = parts.connector(key)
             try:
-                found.append(doctor.upstream(registered.title, await connector.ping()))
+                found += await checkup.look_at_upstream(integration, parts.default_entities(key))
             finally:
-                await connector.aclose()
+                await integration.aclose()
     return found
 
 
@@ -52,8 +60,12 @@ def _show(found: "list[Finding]") -> None:
     for finding in found:
         style = render.COLOURS[finding.state]
         render.say(f"{_MARKS[finding.state]} {finding.name:<{width}}  {finding.message}", style=style)
+        if finding.state != "ok" and finding.impact:
+            render.say(f"  {'':<{width}}  For the data: {finding.impact}")
         if finding.fix:
             render.say(f"  {'':<{width}}  Fix: {finding.fix}")
+        if finding.state != "ok" and finding.docs:
+            render.say(f"  {'':<{width}}  See: {finding.docs}", style="dim")
     bad = sum(finding.state == "failed" for finding in found)
     doubtful = sum(finding.state == "warning" for finding in found)
     render.say()

@@ -20,6 +20,7 @@ from keepstep.cli import (
     history,
     probes,
     schedules,
+    schema,
     settings,
     status,
     sync,
@@ -80,8 +81,8 @@ def build() -> typer.Typer:
         "Sync": (sync.run, history.stop, status.status, history.runs, history.logs, schedules.group()),
         "Decide": (dead_letters.group(), held.group(), checkpoints.group()),
         "Look after": (
-            alerts.group(), diagnosis.doctor, probes.ping, probes.check, settings.group(), tokens.group(),
-            users.group(), database.migrate, database.group(),
+            alerts.group(), diagnosis.doctor, probes.ping, probes.check, schema.group(), settings.group(),
+            tokens.group(), users.group(), database.migrate, database.group(),
         ),
     }.items():  # fmt: skip
         for command in commands:

@@ -11,10 +11,13 @@ from keepstep.cli.session import ask
 
 if TYPE_CHECKING:
     from keepstep.service.core import Service
+    from keepstep.service.standing import Problem
     from keepstep.service.status import ActiveRun, SchedulerView, Status
 
 _LAST_RUNS = 5
 _POOR = 70
+_MARKS = {"error": "✗", "warning": "!", "info": "·"}
+_STYLES = {"error": "red", "warning": "yellow", "info": "cyan"}
 
 
 def status(context: typer.Context, json: arguments.Json = False) -> None:
@@ -25,6 +28,7 @@ def status(context: typer.Context, json: arguments.Json = False) -> None:
     if json:
         render.emit({**standing.model_dump(), **found})
         return
+    _problems(standing.problems)
     _active(standing.active_run)
     if found["runs"]:
         listed(found["runs"])
@@ -48,6 +52,20 @@ async def _gather(parts: Parts, service: "Service") -> dict[str, Any]:
         "runs": await service.views.runs(limit=_LAST_RUNS),
         "checkpoints": await service.views.checkpoints(),
     }
+
+
+def _problems(problems: "list[Problem]") -> None:
+    """What is wrong, before everything else."""
+    for problem in problems:
+        where = "" if problem.entity is None else f"{problem.entity}: "
+        since = "" if problem.since is None else f" (since {render.cell_text(problem.since)})"
+        told = problem.message if problem.message.startswith(where) else where + problem.message
+        render.say(f"{_MARKS[problem.severity]} {told}{since}", style=_STYLES[problem.severity])
+        render.say(f"  For the data: {problem.impact}")
+        render.say(f"  Fix: {problem.fix}")
+        render.say(f"  See: {problem.docs}", style="dim")
+    if problems:
+        render.say()
 
 
 def _active(run: "ActiveRun | None") -> None:

@@ -109,7 +109,7 @@ async def _begin(parts: Parts, service: "Service") -> "FilteringBoundLogger":
     """Say what is wrong with the settings and with the way to the database; gives the log."""
     import structlog
 
-    from keepstep.service.doctor import ways
+    from keepstep.service.checkup import ways
 
     log: FilteringBoundLogger = structlog.get_logger()
     for advice in (await service.preferences.setup()).warnings:

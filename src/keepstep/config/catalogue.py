@@ -45,10 +45,11 @@ def effective(settings: Settings) -> Effective:
     return Effective(
         allow_backfill=settings.allow_manual_backfill,
         stale_after=timedelta(hours=settings.stale_after_hours),
+        webhook=settings.teams_webhook.get_secret_value() if settings.teams_webhook else "",
+        ping_every=timedelta(minutes=settings.ping_every_minutes) if settings.ping_every_minutes else None,
         keep=Keep.for_days(
             runs=settings.keep_runs_days, events=settings.keep_events_days, audit=settings.keep_audit_days
         ),
-        ping_every=settings.ping_every_minutes * 60.0,
         arrangement=Arrangement(
             thresholds=Thresholds(timedelta(hours=settings.stale_after_hours), settings.alert_dead_letters),
             channels=_channels(settings),

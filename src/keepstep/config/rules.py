@@ -13,6 +13,7 @@ from pydantic import SecretStr
 from pydantic_core import PydanticCustomError
 
 from keepstep.alerts.rules import QuietHours
+from keepstep.model.schema import SchemaPolicies
 
 
 def _refuse(message: str, fix: str) -> PydanticCustomError:
@@ -100,6 +101,17 @@ def webhook(secret: SecretStr | None) -> SecretStr | None:
     if secret is not None:
         web_address(secret.get_secret_value())
     return secret
+
+
+def schema_policy(given: str) -> str:
+    """The policies of entities, written in one way."""
+    try:
+        return str(SchemaPolicies.parsed(given))
+    except ValueError:
+        raise _refuse(
+            "names a policy that does not exist",
+            "Write evolve, keep or stop, for one entity like leases=evolve, with commas between them.",
+        ) from None
 
 
 def split(text: str) -> tuple[str, ...]:

@@ -180,15 +180,6 @@ class Settings(BaseSettings):
         Ge(0),
         Le(1000000000),
     ] = 100
-    ping_every_minutes: Annotated[
-        int,
-        Variable(
-            "KEEPSTEP_PING_EVERY_MINUTES",
-            "Minutes between two pings of an upstream that nothing else has asked; 0 for none.",
-        ),
-        Ge(0),
-        Le(1440),
-    ] = 5
     keep_runs_days: Annotated[
         int, Variable("KEEPSTEP_KEEP_RUNS_DAYS", "Days that runs are kept, with their last words."), Ge(1), Le(3650)
     ] = 180
@@ -207,6 +198,25 @@ class Settings(BaseSettings):
         Ge(0.1),
         Le(8760),
     ] = 12.0
+    ping_every_minutes: Annotated[
+        float,
+        Variable(
+            "KEEPSTEP_PING_EVERY_MINUTES",
+            "Minutes between two pings of a connection; 0 turns them off.",
+            outside=("default", "nearest"),
+        ),
+        Ge(0),
+        Le(1440),
+    ] = 5.0
+    schema_policy: Annotated[
+        str,
+        Variable(
+            "KEEPSTEP_SCHEMA_POLICY",
+            "What becomes of undocumented fields: a column of their own, kept in _extra, or the entity stops.",
+            "evolve, keep or stop; for one entity: leases=evolve",
+        ),
+        AfterValidator(rules.schema_policy),
+    ] = "keep"
     breaker_threshold: Annotated[
         int,
         Variable(

@@ -11,7 +11,7 @@ from types import MappingProxyType
 
 import structlog
 
-from keepstep.store import janitor, totals
+from keepstep.store import errors, janitor, totals
 from keepstep.store.db import Connection, Database
 
 COUNT_EVERY = 15.0
@@ -28,6 +28,7 @@ class Keep:
     """How long things are kept. Runs go with their events, closed dead letters and decided held deletions."""
 
     runs: timedelta = timedelta(days=180)
+    errors: timedelta = timedelta(days=180)
     rows: Mapping[janitor.Kind, timedelta] = field(
         default_factory=lambda: MappingProxyType(
             {
@@ -37,7 +38,6 @@ class Keep:
                 "sessions": timedelta(days=1),
                 "login_failures": timedelta(days=1),
                 "ticks": timedelta(days=7),
-                "pings": timedelta(days=7),
                 "health_history": timedelta(days=90),
                 "alert_messages": timedelta(days=90),
                 "alerts": timedelta(days=365),
@@ -52,7 +52,7 @@ class Keep:
         rows = dict(cls().rows)
         rows["events"] = timedelta(days=events)
         rows["admin_logs"] = rows["alerts"] = timedelta(days=audit)
-        return cls(timedelta(days=runs), rows)
+        return cls(runs=timedelta(days=runs), rows=rows)
 
 
 class Janitor:
@@ -86,9 +86,12 @@ class Janitor:
     async def _prune(self, connection: Connection) -> None:
         self._unfinished = False
         gone = {kind: await self._prune_kind(connection, kind) for kind in self._keep.rows}
+        gone_errors = await errors.prune(connection, older=self._keep.errors, limit=_BATCH)
         gone_runs = await self._prune_runs(connection)
-        if gone_runs or any(gone.values()):
-            _log.info("pruned", runs=gone_runs, **{kind: count for kind, count in gone.items() if count})
+        if gone_runs or gone_errors or any(gone.values()):
+            _log.info(
+                "pruned", runs=gone_runs, errors=gone_errors, **{kind: count for kind, count in gone.items() if count}
+            )
 
     async def _prune_kind(self, connection: Connection, kind: janitor.Kind) -> int:
         older = self._keep.rows[kind].total_seconds()

@@ -70,6 +70,7 @@ class CarefulMapper:
             (field.name, _CONVERTERS[field.kind]) for field in entity.fields
         ]
         self._known = {entity.key, *(field.name for field in entity.fields)}
+        self._evolved = frozenset(field.name for field in entity.fields if field.evolved)
 
     def row(self, data: bytes) -> tuple[bytes, list[str]]:
         """The row without its hash, and the names of fields without a column. Raises ``Rejected`` with the reason."""
@@ -80,12 +81,19 @@ class CarefulMapper:
             )
         fields = _fields(data)
         values = [self._key(fields)]
+        misfits = []
         for name, convert in self._converters:
             raw = fields.get(name)
-            values.append(b"null" if raw is None or raw == b"null" else _named(name, convert, raw))
+            try:
+                values.append(b"null" if raw is None or raw == b"null" else _named(name, convert, raw))
+            except Rejected:
+                if name not in self._evolved:
+                    raise
+                values.append(b"null")
+                misfits.append(name)
         unknown = [name for name in fields if name not in self._known]
         parts = []
-        for name in unknown:
+        for name in (*unknown, *misfits):
             key = _named(name, _json, msgspec.json.encode(name))
             parts.append(key[1:-1].replace(b'""', b'"') + b":" + _named(name, _checked_json, fields[name]))
         values.append(quote(b"{%b}" % b",".join(parts)))

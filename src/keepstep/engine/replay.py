@@ -11,7 +11,7 @@ from keepstep.engine.mapping import Mapping
 from keepstep.model.errors import Rejected
 from keepstep.model.integration import Entity
 from keepstep.model.run import DeadLetter
-from keepstep.store import dead_letters, runs
+from keepstep.store import dead_letters, runs, schema_fields
 from keepstep.store.arrays import bytea_array, text_array
 from keepstep.store.bisect import write_bisecting
 from keepstep.store.db import Connection, Database
@@ -25,15 +25,16 @@ class Replay:
         self._database = database
         self._integration = integration
         self._entity = entity
-        self._mapping = Mapping(entity)
-        self._destination = Destination(integration, entity)
+        self._shape(entity)
         self._by = by
 
     async def apply(self, letters: Sequence[dict[str, Any]]) -> dict[int, str]:
         """By id: why a letter is still bad, or an empty text for one that is now in the table."""
         problems: dict[int, str] = {}
         async with self._database.connection() as connection, connection.transaction():
-            await runs.hold_off(connection, self._integration)
+            owner = await runs.hold_off(connection, self._integration)
+            met = await schema_fields.of_entity(connection, owner, self._entity.name)
+            self._shape(schema_fields.extended(self._entity, met))
             await self._destination.create(connection)
             await self._destination.create_stage(connection)
             now = await runs.clock(connection)
@@ -45,6 +46,11 @@ class Replay:
                 else:
                     await dead_letters.close(connection, [letter["id"]], "resolved", by=self._by, note="Requeued.")
         return problems
+
+    def _shape(self, entity: Entity) -> None:
+        """The columns that the table has: the documented ones, and those that it was given."""
+        self._mapping = Mapping(entity)
+        self._destination = Destination(self._integration, entity)
 
     async def _one(self, connection: Connection, letter: dict[str, Any], now: datetime) -> DeadLetter | None:
         payload = bytes(letter["payload"])

@@ -10,8 +10,8 @@ from typing import Any
 from keepstep.engine.apply import Apply
 from keepstep.engine.batches import Batch
 from keepstep.engine.dry_run import DryRun
-from keepstep.engine.mapping import Mapping
 from keepstep.engine.progress import Meter
+from keepstep.engine.shaping import Shape
 from keepstep.engine.sinks import Outcome, Progress, Sink
 from keepstep.engine.sync import sync_entity
 from keepstep.model.errors import BadRequest, BreakerOpen, Fenced, KeepstepError, RateLimited, UpstreamError
@@ -149,11 +149,13 @@ class Runner:
         return first_error
 
     async def _entity(self, session: RunSession, request: RunRequest, entity: Entity) -> Outcome:
-        mapping = Mapping(entity)
-        destination = Destination(self._integration.key, entity)
+        writes = not request.dry_run
+        key, policy = self._integration.key, self._policy.schema.of(entity.name)
+        shape = await Shape.prepared(session, key, entity, policy, writes=writes)
+        destination = Destination(key, shape.entity)
         reporter = _Reporter(entity.name)
         kind = DryRun if request.dry_run else Apply
-        sink: Sink = kind(session, entity, mapping, destination, request, self._policy, reporter.event)
+        sink: Sink = kind(session, shape.entity, shape.mapping, destination, request, self._policy, reporter.event)
 
         def wrote(_batch: Batch, _counts: Counts, _progress: Progress) -> None:
             if reporter.last is not None:
@@ -161,7 +163,18 @@ class Runner:
             session.moved = True
 
         with span("entity", entity=entity.name):
-            return await sync_entity(self._integration, entity, mapping, sink, self._policy, wrote)
+            try:
+                outcome = await sync_entity(self._integration, entity, shape.mapping, sink, self._policy, wrote)
+            except UpstreamError:
+                await self._remember(shape, writes=writes)
+                raise
+            await self._remember(shape, writes=writes)
+            return outcome
+
+    async def _remember(self, shape: Shape, *, writes: bool) -> None:
+        drift = await shape.remember(writes=writes)
+        if drift is not None:
+            self._tell(drift)
 
     async def _entity_failed(self, session: RunSession, name: str, error: UpstreamError) -> None:
         event = Event(

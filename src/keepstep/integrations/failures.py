@@ -1,54 +1,49 @@
-"""A broken connection in words."""
+"""A broken connection, named."""
 
 import ssl
 
 import aiohttp
 
+_WORTH_ANOTHER_TRY = frozenset(
+    (
+        "dns-failed", "proxy-failed", "connect-timeout", "answer-timeout", "connection-refused", "no-route",
+        "answer-cut-off", "not-http", "connection-broken",
+    )
+)  # fmt: skip
 
-def name_failure(error: Exception, title: str, host: str, setting: str) -> tuple[str, str, bool]:
-    """What went wrong with a connection, what to do, and whether another try may help."""
-    check = f"Check {setting}, and that this machine can reach {host}."
-    certificates = f"Check {setting}; behind a company proxy, let this machine trust its certificate."
+
+def name_failure(error: Exception) -> tuple[str, str]:
+    """The code of what went wrong with a connection, and what the error alone says of it."""
     match error:
         case aiohttp.ClientConnectorDNSError():
-            return f"The name of {title}'s host, {host}, cannot be resolved.", check, True
+            return "dns-failed", ""
         case aiohttp.ClientConnectorCertificateError() | aiohttp.ClientConnectorSSLError() | ssl.SSLError():
-            return f"No secure connection to {host}: {_tls_reason(error)}.", certificates, False
+            return "tls-failed", _tls_reason(error)
         case aiohttp.ClientProxyConnectionError() | aiohttp.ClientHttpProxyError():
-            return (
-                f"The proxy on the way to {host} cannot be used.",
-                "Check HTTPS_PROXY, HTTP_PROXY and NO_PROXY in the environment.",
-                True,
-            )
+            return "proxy-failed", ""
         case aiohttp.ConnectionTimeoutError():
-            return f"{host} did not accept a connection in time.", check, True
+            return "connect-timeout", ""
         case TimeoutError():
-            return (
-                f"{title} did not send its answer in time.",
-                "It is tried again by itself; if it stays so, lower the page size or ask the vendor.",
-                True,
-            )
+            return "answer-timeout", ""
         case aiohttp.ClientConnectorError() if isinstance(error.os_error, ConnectionRefusedError):
-            return f"{host} refused the connection.", check, True
+            return "connection-refused", ""
         case aiohttp.ClientConnectorError():
-            return f"No connection to {host}: {error.os_error.strerror or 'network unreachable'}.", check, True
+            return "no-route", error.os_error.strerror or "network unreachable"
         case aiohttp.InvalidURL() | aiohttp.NonHttpUrlClientError():
-            return f"{setting} is not a usable web address.", f"Set {setting} to an https:// address.", False
+            return "address-unusable", ""
         case aiohttp.ClientPayloadError():
-            return f"{title}'s answer was cut off before its end.", _PASSING, True
+            return "answer-cut-off", ""
         case aiohttp.ClientResponseError():
-            return f"{host} answered something that is not HTTP.", check, True
+            return "not-http", ""
         case aiohttp.ClientError() | OSError():
-            return f"The connection to {host} broke before the answer was complete.", _PASSING, True
+            return "connection-broken", ""
         case _:
-            return (
-                f"The request to {host} could not be built.",
-                f"Check {setting} and the credentials for stray characters.",
-                False,
-            )
+            return "request-unusable", ""
 
 
-_PASSING = "It is tried again by itself; if it stays so, look at the network and at proxies on the way."
+def worth_another_try(code: str) -> bool:
+    """Whether a failure of this code may be over a moment later."""
+    return code in _WORTH_ANOTHER_TRY
 
 
 def _tls_reason(error: Exception) -> str:

@@ -10,7 +10,7 @@ from urllib.request import getproxies, proxy_bypass
 
 import aiohttp
 
-from keepstep.integrations.failures import name_failure
+from keepstep.integrations.failures import name_failure, worth_another_try
 from keepstep.model.errors import Answer, AuthFailed, NotData, Permanent, RateLimited, Transient, UpstreamError
 from keepstep.model.integration import RateLimit
 from keepstep.reliability.clock import Clock
@@ -218,9 +218,10 @@ class HttpClient:
             size += len(chunk)
             if size > self._max_body:
                 answer.close()
-                raise NotData(
-                    f"{self._title} sent more than {self._max_body // (1024 * 1024)} MiB for one page of {path}.",
-                    fix=self._size_fix,
+                facts = {"count": self._max_body // (1024 * 1024), "advice": self._size_fix}
+                raise NotData.named(
+                    "answer-too-large",
+                    facts={"title": self._title, "path": path, **facts},
                     answer=Answer("GET", path, answer.status, answer.content_type),
                 )
         return b"".join(chunks)
@@ -247,9 +248,12 @@ class HttpClient:
 
     def _named(self, error: Exception, path: str) -> UpstreamError:
         """The connection's failure in words."""
-        problem, fix, worth_retrying = name_failure(error, self._title, self._host(), self._base_url_setting)
-        kind = Transient if worth_retrying else Permanent
-        return kind(self.masked(problem), fix=fix, answer=Answer("GET", path), stops_run=True)
+        code, detail = name_failure(error)
+        kind = Transient if worth_another_try(code) else Permanent
+        facts = {"title": self._title, "host": self.masked(self._host()), "detail": self.masked(detail)}
+        return kind.named(
+            code, facts={**facts, "url_setting": self._base_url_setting}, answer=Answer("GET", path), stops_run=True
+        )
 
     def _host(self) -> str:
         return split_url(self.base_url).netloc.rpartition("@")[2] or self.base_url

@@ -23,8 +23,14 @@
     └── Busy                         this process has no place for one more now
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import ClassVar
+from types import MappingProxyType
+from typing import Any, Self
+
+from keepstep.model.diagnosis import said
+
+_NO_FACTS: Mapping[str, object] = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,14 +48,30 @@ class Answer:
 
 
 class KeepstepError(Exception):
-    """The root: ``str(error)`` is one plain sentence, ``fix`` another one that says what to do (or is empty)."""
+    """The root: ``str(error)`` is one plain sentence, ``fix`` another one that says what to do (or is empty).
 
-    code: ClassVar[str] = "error"
+    ``code`` is the class's own, or that of an entry in ``diagnosis.TABLE``; ``kind`` is always the class's own.
+    """
+
+    code: str = "error"
 
     def __init__(self, message: str, *, fix: str = "") -> None:
         super().__init__(message)
         self.message = message
         self.fix = fix
+
+    @property
+    def kind(self) -> str:
+        """What to do next, as the class says it."""
+        return type(self).code
+
+    @classmethod
+    def named(cls, code: str, *, facts: Mapping[str, object] = _NO_FACTS, **more: Any) -> Self:
+        """An error in the words that the table has for ``code``. ``more`` is what the class itself takes."""
+        words = said(code, **facts)
+        error = cls(words.message, fix=words.fix, **more)
+        error.code = code
+        return error
 
 
 class UpstreamError(KeepstepError):

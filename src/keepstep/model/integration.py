@@ -41,10 +41,15 @@ def snake_case(name: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Field:
-    """One documented field: its name on the wire and what it holds."""
+    """One field with a column: its name on the wire and what it holds.
+
+    ``evolved``: it is not documented, and was given its column because it was met. A value of it that does not fit
+    stays in ``_extra``, where one of a documented field would make its record a dead letter.
+    """
 
     name: str
     kind: Kind
+    evolved: bool = False
 
     @property
     def column(self) -> str:
@@ -129,7 +134,11 @@ class Page:
 
 @dataclass(frozen=True, slots=True)
 class Ping:
-    """Whether upstream answers us now. ``state``: ok, degraded or failing; ``reason`` and ``fix`` are sentences."""
+    """Whether upstream answers us now. ``state``: ok, degraded or failing; ``reason`` and ``fix`` are sentences.
+
+    ``code`` is the diagnosis where not all is well. ``clock_ahead``: by how many seconds upstream's clock is ahead of
+    this machine's, to a second or so; None where it does not say.
+    """
 
     ok: bool
     state: str
@@ -140,11 +149,17 @@ class Ping:
     elapsed_ms: int
     rate_limit: RateLimit | None = None
     fix: str = ""
+    code: str = ""
+    clock_ahead: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """What one endpoint answers: its status, the first record's keys, upstream's count, and a sentence about it."""
+    """What one endpoint answers: its status, the first record's keys, upstream's count, and a sentence about it.
+
+    ``code`` is the diagnosis where it is not data. ``types``: how often each key of the ``sampled`` records has a value
+    of each JSON type (``text``, ``number``, ``boolean``, ``object``, ``list``, ``null``).
+    """
 
     status: int | None
     endpoint: str
@@ -153,6 +168,9 @@ class Check:
     message: str
     ok: bool
     fix: str = ""
+    code: str = ""
+    sampled: int = 0
+    types: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
 
 
 class Integration(Protocol):

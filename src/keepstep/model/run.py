@@ -6,6 +6,7 @@ from enum import StrEnum
 from typing import Any
 
 from keepstep.model.integration import Json, Mode
+from keepstep.model.schema import SchemaPolicies
 
 
 class State(StrEnum):
@@ -94,13 +95,18 @@ class Policy:
     flush_rows: int = 1000
     flush_seconds: float = 0.25
     stale_scan_hours: int = 24
+    schema: SchemaPolicies = field(default_factory=SchemaPolicies)
 
 
 def error_json(error: BaseException) -> dict[str, Any]:
-    """An error as the tables keep it: code, message, fix and the first 2 KB of the answer where there was one."""
+    """An error as the tables keep it: code, message, fix and the first 2 KB of the answer where there was one.
+
+    ``code`` is that of ``model/diagnosis.py``, ``kind`` the coarser one of the error's class.
+    """
     answer = getattr(error, "answer", None)
     return {
         "code": getattr(error, "code", "internal"),
+        "kind": getattr(error, "kind", "internal"),
         "message": getattr(error, "message", None) or f"{type(error).__name__}: {error}",
         "fix": getattr(error, "fix", ""),
         "answer": None

@@ -76,7 +76,8 @@ def tell(event: Event) -> None:
     level = logging.DEBUG if is_detail else _LEVELS[event.level]
     log: FilteringBoundLogger = structlog.get_logger()
     about_run = {"run": event.data["runId"]} if "runId" in event.data else {}
-    log.log(level, event.msg, entity=event.entity, fix=event.data.get("fix") or None, **about_run)
+    what = {name: event.data.get(name) or None for name in ("code", "fix")}
+    log.log(level, event.msg, entity=event.entity, **what, **about_run)
 
 
 def _say_what_about(_log: object, _method: str, line: Line) -> Line:

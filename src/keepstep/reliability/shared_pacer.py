@@ -14,12 +14,13 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Protocol
 
+from keepstep.model.diagnosis import said
 from keepstep.model.errors import BreakerOpen, KeepstepError, RateLimited
 from keepstep.reliability.pacing import Turn
 from keepstep.reliability.politeness import Ask, Cause, Grant, Rules, Wait
 from keepstep.reliability.retry import LONGEST_SLEEP
 from keepstep.reliability.sharing import TTL
-from keepstep.reliability.standing import reason
+from keepstep.reliability.standing import code_of, reason
 from keepstep.reliability.turns import Lease, Turns, Waiter
 
 IDLE = 10.0
@@ -166,13 +167,8 @@ class SharedPacer:
         if waiter.start.done():
             return
         after = max(wait.until - now, 1.0)
-        words = reason(wait, self.rules, self._title, after)
-        if wait.cause in _BREAKER:
-            fix = (
-                "It is tried again by itself. The last errors say what is wrong; when upstream is well again, the "
-                "breaker can be closed by hand."
-            )
-            waiter.start.set_exception(BreakerOpen(words, after=after, fix=fix))
-        else:
-            fix = "Nothing to do: it goes on by itself after the pause."
-            waiter.start.set_exception(RateLimited(words, after=after, fix=fix))
+        code = code_of(wait)
+        kind = BreakerOpen if wait.cause in _BREAKER else RateLimited
+        refusal = kind(reason(wait, self.rules, self._title, after), after=after, fix=said(code, title=self._title).fix)
+        refusal.code = code
+        waiter.start.set_exception(refusal)

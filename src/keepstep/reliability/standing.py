@@ -3,10 +3,13 @@
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
+from keepstep.model.diagnosis import said
 from keepstep.model.integration import RateLimit
 from keepstep.reliability import budgets as headers
 from keepstep.reliability.politeness import Cause as Why
 from keepstep.reliability.politeness import Politeness, Rules, Wait
+
+_MINUTE = 60.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +50,7 @@ def reason(wait: Wait, rules: Rules, title: str, seconds: float) -> str:
     until = f"the next request may leave in {duration(seconds)}"
     match wait.cause:
         case Why.BREAKER | Why.PROBE:
-            return f"{title} failed too often in a row: nothing is sent to it for another {duration(seconds)}."
+            return said("breaker-open", title=title, count=duration(seconds)).message
         case Why.PAUSE:
             return f"{title} asked for a pause: {until}."
         case Why.HEADERS:
@@ -59,6 +62,15 @@ def reason(wait: Wait, rules: Rules, title: str, seconds: float) -> str:
             return f"Every request that {title} may have in flight is in use by other processes."
         case _:
             return f"The ceiling of {rules.per_second:g} requests a second leaves no room now: {until}."
+
+
+def code_of(wait: Wait) -> str:
+    """What ``model/diagnosis.py`` calls it."""
+    if wait.cause in (Why.BREAKER, Why.PROBE):
+        return "breaker-open"
+    if wait.window is None:
+        return "rate-limited"
+    return "rate-limited-minute" if wait.window.seconds <= _MINUTE else "rate-limited-hour"
 
 
 def duration(seconds: float) -> str:

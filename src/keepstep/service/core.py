@@ -12,8 +12,9 @@ from keepstep.service.feed import Feed
 from keepstep.service.health_history import HealthHistory
 from keepstep.service.inspection import Inspection
 from keepstep.service.limits import Limits
-from keepstep.service.pings import Pings
+from keepstep.service.pinger import Pinger
 from keepstep.service.schedules import Schedules
+from keepstep.service.schema import Schemas
 from keepstep.service.settings import Preferences
 from keepstep.service.status import Overview
 from keepstep.service.vault import Credentials
@@ -34,10 +35,11 @@ class Service:
     schedules: Schedules
     preferences: Preferences
     limits: Limits
+    pinger: Pinger
     overview: Overview
     inspection: Inspection
+    schemas: Schemas
     errors: Errors
-    pings: Pings
     alerts: Alerts
     health_history: HealthHistory
     feed: Feed

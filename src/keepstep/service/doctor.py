@@ -1,30 +1,29 @@
-"""Is everything as it should be? Facts go in, findings with what to do come out; only the last part asks anybody."""
+"""Is everything as it should be? Facts go in, findings with what to do come out; ``checkup.py`` gathers the facts."""
 
-import platform
-import shutil
-import sys
-from collections.abc import Sequence
-from datetime import UTC, datetime, timedelta
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, Literal
 
+from keepstep.integrations.http import is_loopback, split_url
+from keepstep.model.diagnosis import TABLE, said
 from keepstep.model.errors import KeepstepError
-from keepstep.model.integration import Ping
-from keepstep.service.core import Service
+from keepstep.model.faults import Severity
+from keepstep.model.integration import Check, Ping
+from keepstep.service.readiness import SILENCE, silent_scheduler
 from keepstep.service.setup import Advice
-from keepstep.service.shapes import Shape
-from keepstep.store import vitals
-from keepstep.store.db import Database, NoSession
-from keepstep.store.migrate import pending
+from keepstep.service.shapes import Diagnosed, HeldDeletions, Shape, diagnosed
 
 OLDEST_PYTHON = (3, 11)
 LITTLE_SPACE = 1 << 30
 NO_SPACE = 100 << 20
 MOST_SKEW = timedelta(seconds=30)
 Verdict = Literal["ok", "warning", "failed"]
+_VERDICTS: Mapping[Severity, Verdict] = {"error": "failed", "warning": "warning", "info": "ok"}
 
 
-class Finding(Shape):
+class Finding(Shape, Diagnosed):
     """One thing that was looked at."""
 
     name: str
@@ -40,21 +39,44 @@ class Diagnosis(Shape):
     checks: list[Finding]
 
 
+@dataclass(frozen=True, slots=True)
+class Life:
+    """What the processes say of themselves. ``wanted``: a schedule is on or a run waits, so a worker is counted on."""
+
+    now: datetime
+    tick: datetime | None
+    workers: int
+    wanted: bool
+
+
 def diagnosis(findings: Sequence[Finding]) -> Diagnosis:
     """The findings and what they come to."""
     return Diagnosis(ok=all(finding.state != "failed" for finding in findings), checks=list(findings))
+
+
+def found(name: str, code: str, **facts: object) -> Finding:
+    """A fault as a finding, in the words of the table."""
+    words = said(code, **facts)
+    state = _VERDICTS[TABLE[code].severity]
+    return Finding(name=name, state=state, message=words.message, fix=words.fix, **diagnosed(code))
+
+
+def _state(code: str) -> Verdict:
+    return _VERDICTS[TABLE[code].severity] if code in TABLE else "failed"
+
+
+def failure(name: str, error: KeepstepError) -> Finding:
+    """An error as a finding."""
+    return Finding(name=name, state="failed", message=error.message, fix=error.fix, **diagnosed(error.code))
 
 
 def program(version: tuple[int, int, int], system: str) -> Finding:
     """What Keepstep runs on."""
     words = f"Python {'.'.join(map(str, version))} on {system}."
     if version[:2] < OLDEST_PYTHON:
-        return Finding(name="program", state="failed", message=words, fix="Use Python 3.11 or newer.")
+        return found("program", "program-old", detail=words)
     if system != "Linux":
-        return Finding(
-            name="program", state="warning", message=f"{words} Keepstep is tested on Linux only.",
-            fix="If the embedded database does not start here, set DATABASE_URL.",
-        )  # fmt: skip
+        return found("program", "system-untested", detail=words)
     return Finding(name="program", state="ok", message=words)
 
 
@@ -62,118 +84,120 @@ def settings(warnings: Sequence[Advice]) -> list[Finding]:
     """What is wrong with the settings; never fatal by itself, because a usable value is in effect."""
     if not warnings:
         return [Finding(name="settings", state="ok", message="Nothing is wrong with the settings.")]
-    return [Finding(name="settings", state="warning", message=w.message, fix=w.fix) for w in warnings]
+    return [found("settings", "setting-odd", detail=w.message, advice=w.fix) for w in warnings]
 
 
 def space(home: Path, free: int) -> Finding:
     """Room for the embedded database and the logs."""
-    words = f"{_gigabytes(free)} free for {home}."
-    if free < NO_SPACE:
-        return Finding(name="disk", state="failed", message=words, fix="Free some space, or move KEEPSTEP_HOME.")
     if free < LITTLE_SPACE:
-        return Finding(name="disk", state="warning", message=words, fix="Free some space soon.")
-    return Finding(name="disk", state="ok", message=words)
+        return found("disk", "disk-full" if free < NO_SPACE else "disk-low", count=_gigabytes(free), path=home)
+    return Finding(name="disk", state="ok", message=f"{_gigabytes(free)} free for {home}.")
 
 
 def database(facts: dict[str, Any], *, embedded: bool, now: datetime) -> list[Finding]:
     """The server, its clock, and whether Keepstep may write in it."""
     kind = "embedded" if embedded else "yours"
     words = f"PostgreSQL {facts['version'].split()[0]} ({kind}), {_gigabytes(facts['bytes'])} of data."
-    found = [Finding(name="database", state="ok", message=words)]
+    all_found = [Finding(name="database", state="ok", message=words)]
     if facts["read_only"]:
-        found.append(
-            Finding(name="database", state="failed", message="The database is read-only.",
-                    fix="Point DATABASE_URL at the primary server.")
-        )  # fmt: skip
+        all_found.append(found("database", "database-read-only"))
     if not facts["may_create"]:
-        found.append(
-            Finding(name="database", state="failed", message="The database user may not create schemas.",
-                    fix="Grant it CREATE on the database, or make it the owner.")
-        )  # fmt: skip
-    skew = abs(facts["now"] - now)
-    if skew > MOST_SKEW:
-        found.append(
-            Finding(name="clock", state="warning",
-                    message=f"This machine's clock and the database's differ by {skew.total_seconds():,.0f} s.",
-                    fix="Let both machines keep time with NTP.")
-        )  # fmt: skip
-    return found
+        all_found.append(found("database", "database-rights", detail=" It may not create schemas."))
+    return [*all_found, *clock("the database's", (facts["now"] - now).total_seconds())]
 
 
-async def ways(database: Database) -> list[Finding]:
-    """Whether a transaction pooler stands where a session is needed. Raises ``StoreError``."""
-    try:
-        await database.require_sessions()
-    except NoSession as error:
-        return [Finding(name="pooler", state="warning", message=error.message, fix=error.fix)]
-    return []
+def clock(whose: str, ahead: float | None) -> list[Finding]:
+    """Whether somebody's clock is far from this machine's; nothing to say where it is not."""
+    if ahead is None or abs(ahead) <= MOST_SKEW.total_seconds():
+        return []
+    return [found("clock", "clock-skew", host=whose, count=f"{abs(ahead):,.0f}")]
 
 
-def migrations(missing: int) -> Finding:
-    """Whether the control tables are up to date."""
+def migrations(missing: int, *, newer: bool = False) -> Finding:
+    """Whether the control tables are up to date. What is missing, every command that uses the tables applies."""
+    if newer:
+        return found("migrations", "migrations-newer")
     if missing:
-        return Finding(
-            name="migrations", state="warning", message=f"{missing} migrations have not been applied yet.",
-            fix="Apply them with: keepstep migrate (every command that uses the tables does so too).",
-        )  # fmt: skip
+        told = found("migrations", "migrations-missing", detail=f": {missing} migrations have not been applied yet")
+        return told.model_copy(update={"state": "warning"})
     return Finding(name="migrations", state="ok", message="The control tables are up to date.")
 
 
 def upstream(title: str, ping: Ping) -> Finding:
     """Whether an integration's upstream answers and takes the key."""
     state: Verdict = "ok" if ping.state == "ok" else "warning" if ping.ok else "failed"
-    return Finding(name=title, state=state, message=ping.reason, fix=ping.fix)
+    return Finding(name=title, state=state, message=ping.reason, fix=ping.fix, **diagnosed(ping.code))
 
 
-def runs(*, stuck: Sequence[int], letters: int, held: int) -> list[Finding]:
-    """What earlier runs have left to do."""
-    found = []
-    if stuck:
-        which = ", ".join(map(str, stuck))
-        found.append(
-            Finding(name="runs", state="warning", message=f"The process of run {which} is gone.",
-                    fix="Nothing is lost: the next run takes over and goes on.")
-        )  # fmt: skip
-    if letters:
-        found.append(
-            Finding(name="dead letters", state="warning", message=f"{letters:,} records could not be applied.",
-                    fix="See them with: keepstep dlq list")
-        )  # fmt: skip
-    if held:
-        found.append(
-            Finding(name="held", state="warning", message=f"{held:,} entities have deletions that wait for a decision.",
-                    fix="See them with: keepstep held list")
-        )  # fmt: skip
-    return found or [Finding(name="runs", state="ok", message="Nothing waits for a person.")]
-
-
-def failure(name: str, error: KeepstepError) -> Finding:
-    """An error as a finding."""
-    return Finding(name=name, state="failed", message=error.message, fix=error.fix)
-
-
-def look_around(home: Path, warnings: Sequence[Advice]) -> list[Finding]:
-    """What can be seen without the database and upstream."""
-    existing = next(place for place in (home, *home.parents) if place.exists())
-    return [
-        program(sys.version_info[:3], platform.system()),
-        *settings(warnings),
-        space(home, shutil.disk_usage(existing).free),
+def entities(title: str, checks: Mapping[str, Check]) -> list[Finding]:
+    """Whether the key may read each entity."""
+    bad = [
+        Finding(
+            name=f"{title} {name}",
+            state=_state(check.code),
+            message=check.message,
+            fix=check.fix,
+            **diagnosed(check.code),
+        )
+        for name, check in checks.items()
+        if not check.ok
     ]
+    if bad or not checks:
+        return bad
+    return [Finding(name=f"{title} entities", state="ok", message=f"The key may read {', '.join(checks)}.")]
 
 
-async def look_at_database(service: Service) -> list[Finding]:
-    """The database, its tables, and what waits in them. Changes nothing."""
-    async with service.database.connection() as connection:
-        found = database(await vitals.server(connection), embedded=service.embedded, now=datetime.now(UTC))
-        found += await ways(service.database)
-        missing = await pending(connection)
-        found.append(migrations(len(missing)))
-        if missing:
-            return found
-        stuck = await vitals.stuck_runs(connection)
-    letters = (await service.views.dead_letters(limit=1)).count
-    return [*found, *runs(stuck=stuck, letters=letters, held=len(await service.views.held()))]
+def secret_key(unreadable: Sequence[str], stored: int) -> Finding:
+    """Whether the key opens what it encrypted."""
+    if unreadable:
+        return found("secret key", "secret-key-changed", integration=", ".join(unreadable))
+    words = f"The key opens all {stored} stored secrets." if stored else "No secret is stored."
+    return Finding(name="secret key", state="ok", message=words)
+
+
+def life(signs: Life) -> list[Finding]:
+    """Whether runs start by themselves and are performed, where somebody counts on it."""
+    silence = silent_scheduler(signs.now, signs.tick)
+    if not signs.wanted and (silence or not signs.workers):
+        words = "No scheduler or worker runs; the schedule is off and no run is queued."
+        return [Finding(name="processes", state="ok", message=words)]
+    bad = [found("scheduler", "scheduler-silent", detail=silence)] if silence else []
+    if not signs.workers:
+        bad.append(found("worker", "worker-missing", count=f"{SILENCE.total_seconds():.0f}"))
+    return bad or [Finding(name="processes", state="ok", message="Scheduler and worker are alive.")]
+
+
+def webhook(address: str) -> Finding:
+    """Whether alerts can go anywhere. Nothing is sent."""
+    if not address:
+        words = "Alerts go nowhere: INTEGRATIONS_TEAMS_WEBHOOK is not set."
+        return Finding(name="alerts", state="ok", message=words)
+    if wrong := webhook_fault(address):
+        return found("alerts", "webhook-malformed", detail=wrong)
+    return Finding(name="alerts", state="ok", message="The address for alerts is set and well-formed.")
+
+
+def webhook_fault(address: str) -> str:
+    """What is wrong with an address for alerts, without repeating it; empty where nothing is."""
+    parts = split_url(address.strip())
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        return "is not a web address"
+    if parts.scheme == "http" and not is_loopback(parts.hostname):
+        return "uses http: anybody on the way could read it"
+    if parts.path.strip("/") == "" and not parts.query:
+        return "names only a host"
+    return ""
+
+
+def runs(*, stuck: Sequence[int], letters: int, held: Sequence[HeldDeletions]) -> list[Finding]:
+    """What earlier runs have left to do."""
+    left = [found("runs", "lock-orphaned", count=", ".join(map(str, stuck)))] if stuck else []
+    if letters:
+        left.append(found("dead letters", "poison-records", count=f"{letters:,}"))
+    for one in held:
+        code = "source-emptied" if one.delete_rows >= one.live_rows else "deletions-held"
+        left.append(found("held", code, path=one.entity, count=f"{one.delete_rows:,}"))
+    return left or [Finding(name="runs", state="ok", message="Nothing waits for a person.")]
 
 
 def _gigabytes(size: int) -> str:

@@ -1,6 +1,7 @@
 """Small files that Keepstep keeps in its home beside the database: secrets made once, and who serves."""
 
 import contextlib
+import errno
 import fcntl
 import os
 import secrets
@@ -77,7 +78,7 @@ def _leave_to_owner(path: Path) -> None:
 
 
 def _unusable(path: Path, error: OSError) -> StoreError:
-    return StoreError(
-        f"{path} cannot be used: {error.strerror or error}.",
-        fix=f"Make {path.parent} writable for this user, or set KEEPSTEP_HOME to a directory that is.",
-    )
+    if error.errno == errno.ENOSPC:
+        return StoreError.named("disk-full", facts={"count": "Nothing is", "path": path.parent})
+    facts = {"path": path, "detail": error.strerror or error, "advice": path.parent}
+    return StoreError.named("home-unusable", facts=facts)

@@ -4,6 +4,7 @@ from typing import Annotated, ClassVar
 
 from pydantic import Field
 
+from keepstep.model.diagnosis import docs_of, fault_of
 from keepstep.model.errors import KeepstepError
 from keepstep.service.shapes import Absent, Shape
 
@@ -15,7 +16,10 @@ _BY_UPSTREAM = 502
 
 
 class ProblemDocument(Shape):
-    """What went wrong. ``code`` names the kind, ``detail`` is for people, ``fix`` may be empty."""
+    """What went wrong. ``code`` names it, ``detail`` is for people, ``fix`` may be empty.
+
+    ``impact``: what it means for the data, ``docs``: where it is described; both where the diagnosis table has it.
+    """
 
     media_type: ClassVar[str] = "application/problem+json"
 
@@ -24,17 +28,22 @@ class ProblemDocument(Shape):
     detail: str
     fix: Annotated[str, Field(exclude_if=lambda fix: not fix)] = ""
     code: str = ""
+    impact: Annotated[str, Field(exclude_if=lambda impact: not impact)] = ""
+    docs: Annotated[str, Field(exclude_if=lambda docs: not docs)] = ""
     run_id: Annotated[int | None, Absent] = None
 
 
 def problem(error: KeepstepError) -> ProblemDocument:
     """The document of an error."""
     run_id = getattr(error, "run_id", None)
+    fault = fault_of(error)
     return ProblemDocument(
-        title=error.code.replace("-", " ").capitalize(),
-        status=_STATUS.get(error.code, _BY_UPSTREAM),
+        title=fault.title if fault else error.code.replace("-", " ").capitalize(),
+        status=_STATUS.get(error.kind, _BY_UPSTREAM),
         detail=error.message,
         fix=error.fix,
         code=error.code,
+        impact=fault.impact if fault else "",
+        docs=docs_of(fault.code) if fault else "",
         run_id=None if run_id is None else int(run_id),
     )

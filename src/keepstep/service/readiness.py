@@ -6,9 +6,10 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Annotated
 
+from keepstep.model.diagnosis import said
 from keepstep.model.errors import KeepstepError
 from keepstep.reliability.clock import Clock, SystemClock
-from keepstep.service.shapes import Absent, Shape
+from keepstep.service.shapes import Absent, Diagnosed, Shape, diagnosed
 from keepstep.store import runs, vitals
 from keepstep.store.db import Database
 from keepstep.store.migrate import migrations, pending
@@ -23,7 +24,7 @@ _FRESH = 1.0
 """Seconds that an answer is given again: anybody may ask, and asking must not cost much."""
 
 
-class ReadinessCheck(Shape):
+class ReadinessCheck(Shape, Diagnosed):
     """One thing that must be so. ``fix`` is there when it is not."""
 
     name: str
@@ -66,11 +67,10 @@ def readiness(checks: Sequence[ReadinessCheck]) -> Readiness:
 def _migrations(signs: Signs) -> ReadinessCheck:
     name = "migrations"
     if signs.missing:
-        words = f"{signs.missing} migrations have not been applied yet."
-        return ReadinessCheck(name=name, ok=False, message=words, fix="Apply them with: keepstep migrate")
+        detail = f": {signs.missing} migrations have not been applied yet"
+        return _wrong(name, "migrations-missing", detail=detail)
     if signs.newer:
-        words = "The database was migrated by a newer Keepstep than this one."
-        return ReadinessCheck(name=name, ok=False, message=words, fix="Upgrade Keepstep on this machine.")
+        return _wrong(name, "migrations-newer")
     return ReadinessCheck(name=name, ok=True, message="The control tables are up to date.")
 
 
@@ -78,26 +78,35 @@ def _worker(signs: Signs) -> ReadinessCheck:
     name = "worker"
     if signs.workers:
         return ReadinessCheck(name=name, ok=True, message="At least one worker is alive.")
-    words = f"No worker was heard of in the last {SILENCE.total_seconds():.0f} s."
-    return ReadinessCheck(name=name, ok=False, message=words, fix="Start one with: keepstep worker (or keepstep up).")
+    return _wrong(name, "worker-missing", count=f"{SILENCE.total_seconds():.0f}")
 
 
 def _scheduler(signs: Signs) -> ReadinessCheck:
     name = "scheduler"
-    fix = "Start one with: keepstep up (or keepstep worker)."
-    if signs.tick is None:
-        return ReadinessCheck(name=name, ok=False, message="No scheduler has ever run here.", fix=fix)
-    age = max((signs.now - signs.tick).total_seconds(), 0)
-    if age > NO_TICK.total_seconds():
-        words = f"The scheduler is silent: its last tick was {age:,.0f} s ago."
-        return ReadinessCheck(name=name, ok=False, message=words, fix=fix)
+    if silence := silent_scheduler(signs.now, signs.tick):
+        return _wrong(name, "scheduler-silent", detail=silence)
+    age = 0.0 if signs.tick is None else max((signs.now - signs.tick).total_seconds(), 0)
     return ReadinessCheck(name=name, ok=True, message=f"The scheduler's last tick was {age:,.0f} s ago.")
+
+
+def silent_scheduler(now: datetime, tick: datetime | None) -> str:
+    """That the scheduler is silent, and since when; empty where it is not."""
+    if tick is None:
+        return "No scheduler has ever run here."
+    age = (now - tick).total_seconds()
+    return f"The scheduler is silent: its last tick was {age:,.0f} s ago." if age > NO_TICK.total_seconds() else ""
+
+
+def _wrong(name: str, code: str, **facts: object) -> ReadinessCheck:
+    words = said(code, **facts)
+    return ReadinessCheck(name=name, ok=False, message=words.message, fix=words.fix, **diagnosed(code))
 
 
 def _unreachable(message: str) -> Readiness:
     # What exactly is wrong names hosts and users: that is for the log and for `keepstep doctor`, not for everybody.
     fix = "Check that it runs and that DATABASE_URL leads to it; keepstep doctor says more."
-    return readiness([ReadinessCheck(name="database", ok=False, message=message, fix=fix)])
+    check = ReadinessCheck(name="database", ok=False, message=message, fix=fix, **diagnosed("database-down"))
+    return readiness([check])
 
 
 class Lookout:

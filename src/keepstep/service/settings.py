@@ -3,7 +3,7 @@
 import asyncio
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Protocol
 
@@ -24,11 +24,15 @@ Chosen = Mapping[str, str]
 
 @dataclass(frozen=True, slots=True)
 class Effective:
-    """The settings in effect that what goes on depends on. ``ping_every``: seconds, 0 for never."""
+    """The settings in effect that what goes on depends on. ``webhook`` is empty where there is none.
+
+    ``ping_every``: None where no ping is to be sent by itself.
+    """
 
     allow_backfill: bool
     stale_after: timedelta
-    ping_every: float
+    webhook: str = field(repr=False)
+    ping_every: timedelta | None
     arrangement: Arrangement
     keep: Keep
 

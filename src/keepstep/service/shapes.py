@@ -6,6 +6,9 @@ from typing import Annotated, Any
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 from pydantic.alias_generators import to_camel
 
+from keepstep.model.diagnosis import docs_of, fault_of
+from keepstep.model.faults import Severity
+
 Absent = Field(default=None, exclude_if=lambda value: value is None)
 """For ``name: Annotated[X | None, Absent] = None``: left out of the answer where there is nothing to say."""
 
@@ -13,6 +16,26 @@ Absent = Field(default=None, exclude_if=lambda value: value is None)
 def one_of(*values: str) -> Any:
     """For ``Annotated[str, one_of(...)]``: the values that the documentation names. Nothing is checked."""
     return Field(json_schema_extra={"enum": list(values)})
+
+
+class Diagnosed(BaseModel):
+    """What the table of faults says of a thing that is not as it should be; absent where it is, or is not there.
+
+    ``code`` names the fault, ``impact`` says what it means for the data, ``docs`` where it is described.
+    """
+
+    code: Annotated[str | None, Absent] = None
+    severity: Annotated[Severity | None, Absent] = None
+    impact: Annotated[str | None, Absent] = None
+    docs: Annotated[str | None, Absent] = None
+
+
+def diagnosed(code: str | None) -> dict[str, Any]:
+    """The members of ``Diagnosed`` for a code."""
+    fault = fault_of(code)
+    if fault is None:
+        return {"code": code} if code else {}
+    return {"code": fault.code, "severity": fault.severity, "impact": fault.impact, "docs": docs_of(fault.code)}
 
 
 _ENDS = ("succeeded", "failed", "held", "stopped", "crashed")

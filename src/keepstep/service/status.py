@@ -6,16 +6,19 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Annotated, Any
 
+from keepstep.model.diagnosis import fault_of
 from keepstep.model.errors import NotFound
 from keepstep.model.integration import Entity
 from keepstep.reliability import health
 from keepstep.service.limits import BreakerView, Limits, RateLimitView
 from keepstep.service.schedules import Schedules, ScheduleView
 from keepstep.service.settings import Preferences
-from keepstep.service.shapes import Absent, ModeName, RunState, Shape
+from keepstep.service.shapes import Absent, Diagnosed, ModeName, RunState, Shape, diagnosed, one_of
+from keepstep.service.standing import Problem, Troubles
 from keepstep.store import status as store
 from keepstep.store import tables
 from keepstep.store.db import Database
+from keepstep.store.pings import PingStanding
 
 _COUNTING_SHARE = 0.05
 """How much of the time may be spent on counting rows."""
@@ -59,13 +62,28 @@ class ActiveRun(Shape):
     eta_seconds: float | None
 
 
-class EntityStatus(Shape):
-    """One entity. ``rows``: how many its table has that are not deleted; of a large table counted now and then."""
+class LastPing(Shape, Diagnosed):
+    """The newest periodic ping. ``since``: since when all of them have been well, or not."""
+
+    at: datetime
+    state: Annotated[str, one_of("ok", "degraded", "failing")]
+    reason: str
+    fix: str
+    elapsed_ms: int
+    since: datetime
+
+
+class EntityStatus(Shape, Diagnosed):
+    """One entity. ``rows``: how many its table has that are not deleted; of a large table counted now and then.
+
+    ``code``, ``severity``, ``impact``, ``docs`` and ``fix`` belong to ``lastError``.
+    """
 
     entity: str
     last_success: datetime | None
     last_failure: datetime | None
     last_error: str | None
+    fix: Annotated[str | None, Absent] = None
     rows: int
 
 
@@ -90,7 +108,10 @@ class HealthView(Shape):
 
 
 class Status(Shape):
-    """How one integration stands. ``heldDeletions`` counts the entities whose deletions wait for a person."""
+    """How one integration stands. ``heldDeletions`` counts the entities whose deletions wait for a person.
+
+    ``problems``: what is wrong, worst first. ``ping``: null while none was sent by itself.
+    """
 
     integration: str
     configured: bool
@@ -104,6 +125,8 @@ class Status(Shape):
     dlq: OpenCount
     held_deletions: OpenCount
     health: HealthView
+    ping: LastPing | None
+    problems: list[Problem]
 
 
 class Overview:
@@ -111,8 +134,9 @@ class Overview:
 
     def __init__(
         self, database: Database, entities: Mapping[str, Sequence[Entity]], schedules: Schedules, limits: Limits,
-        preferences: Preferences,
+        preferences: Preferences, troubles: Troubles,
     ) -> None:  # fmt: skip
+        self._troubles = troubles
         self._database = database
         self._entities = entities
         self._schedules = schedules
@@ -131,6 +155,7 @@ class Overview:
         schedule = await self._schedules.get(key)
         breaker, rate_limit = await self._limits.current(key)
         found = await self._health(standing, schedule, breaker)
+        problems, marks = await self._troubles.of(key, standing, breaker)
         return Status(
             integration=key,
             configured=configured,
@@ -145,12 +170,14 @@ class Overview:
             next_run=schedule.next_run,
             lock=None if standing.lock is None else LockView(**standing.lock),
             active_run=_active(standing.active),
-            entities=[EntityStatus(**row, rows=rows[row["entity"]]) for row in standing.entities],
+            entities=[_entity(row, rows[row["entity"]]) for row in standing.entities],
             breaker=breaker,
             rate_limit=rate_limit,
             dlq=OpenCount(open=standing.counts["letters"]),
             held_deletions=OpenCount(open=standing.counts["held"]),
             health=found,
+            ping=_ping(marks.ping),
+            problems=problems,
         )
 
     async def health(self, key: str) -> HealthView:
@@ -212,6 +239,25 @@ class RowCounts:
 
     def _is_due(self, key: tuple[str, str]) -> bool:
         return key not in self._known or time.monotonic() >= self._known[key][1]
+
+
+def _entity(row: dict[str, Any], rows: int) -> EntityStatus:
+    error = row["error"] or {}
+    fault = fault_of(error)
+    return EntityStatus(
+        entity=row["entity"], last_success=row["last_success"], last_failure=row["last_failure"],
+        last_error=row["last_error"], fix=error.get("fix") or None, rows=rows,
+        **diagnosed(fault.code if fault else error.get("code")),
+    )  # fmt: skip
+
+
+def _ping(found: PingStanding | None) -> LastPing | None:
+    if found is None:
+        return None
+    return LastPing(
+        at=found.at, state=found.state, reason=found.reason, fix=found.fix, elapsed_ms=found.elapsed_ms,
+        since=found.since, **diagnosed(found.code),
+    )  # fmt: skip
 
 
 def _active(row: dict[str, Any] | None) -> ActiveRun | None:

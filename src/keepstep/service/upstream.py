@@ -4,7 +4,7 @@ from datetime import datetime
 from typing import Annotated
 
 from keepstep.model.integration import Check, Ping
-from keepstep.service.shapes import Absent, Shape, one_of
+from keepstep.service.shapes import Absent, Diagnosed, Shape, diagnosed, one_of
 
 
 class RateLimitShape(Shape):
@@ -15,7 +15,7 @@ class RateLimitShape(Shape):
     reset: datetime | None
 
 
-class PingAnswer(Shape):
+class PingAnswer(Shape, Diagnosed):
     """Whether upstream answers. ``state``: ok, degraded or failing."""
 
     ok: bool
@@ -29,7 +29,7 @@ class PingAnswer(Shape):
     rate_limit: Annotated[RateLimitShape | None, Absent] = None
 
 
-class CheckAnswer(Shape):
+class CheckAnswer(Shape, Diagnosed):
     """What one endpoint answers. ``count``: the records that upstream says it has there."""
 
     status: int | None
@@ -53,6 +53,7 @@ def ping_answer(ping: Ping) -> PingAnswer:
         sample_count=ping.sample_count,
         elapsed_ms=ping.elapsed_ms,
         fix=ping.fix,
+        **diagnosed(ping.code),
         rate_limit=None
         if limit is None
         else RateLimitShape(limit=limit.limit, remaining=limit.remaining, reset=limit.reset),
@@ -68,5 +69,6 @@ def check_answer(check: Check) -> CheckAnswer:
         count=check.count,
         message=check.message,
         fix=check.fix,
+        **diagnosed(check.code),
         ok=check.ok,
     )

@@ -111,6 +111,18 @@ class Credentials:
                     failed[row["integration"]] = error
         return found, failed
 
+    async def unreadable(self) -> tuple[int, list[str]]:
+        """How many secrets are stored, and the names of those that no key opens."""
+        async with self.database.connection() as connection:
+            stored = await sealed.everything(connection)
+        names = []
+        for one in stored:
+            try:
+                await asyncio.to_thread(self.vault.unseal, one.sealed, owner=one.owner)
+            except StoreError:
+                names.append(one.owner)
+        return len(stored), names
+
     async def put(self, integration: str, values: Values, *, by: str) -> CredentialsSet:
         """Store credentials in place of those that are there.
 
@@ -187,7 +199,4 @@ def _cipher_key(key: str) -> bytes:
 
 
 def _no_key_fits(owner: str) -> StoreError:
-    return StoreError(
-        f"The stored credentials of {owner} were encrypted with another key.",
-        fix="Add the key that they were encrypted with to KEEPSTEP_SECRET_KEY, or set the credentials again.",
-    )
+    return StoreError.named("secret-key-changed", facts={"integration": owner})

@@ -5,6 +5,7 @@ from typing import Any, TypeVar
 
 from pydantic.alias_generators import to_camel
 
+from keepstep.model.diagnosis import explained
 from keepstep.model.errors import NotFound
 from keepstep.service.shapes import (
     CheckpointView,
@@ -141,9 +142,14 @@ def _run(row: dict[str, Any]) -> RunSummary:
             "entity": ",".join(row["names"]),
             "duration_ms": _milliseconds(row["started_at"], row["finished_at"]),
             "result": row["state"],
-            "entities": [_shaped(EntityRun, entity) for entity in row["entities"]],
+            "error": _error(row),
+            "entities": [_shaped(EntityRun, {**entity, "error": _error(entity)}) for entity in row["entities"]],
         },
     )
+
+
+def _error(row: dict[str, Any]) -> dict[str, Any] | None:
+    return None if row["error"] is None else explained(row["error"])
 
 
 def _page(row: dict[str, Any]) -> PageView:

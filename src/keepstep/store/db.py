@@ -78,10 +78,7 @@ class Database:
         try:
             if connection.info.server_version < OLDEST_SERVER:
                 version = connection.info.server_version // 10000
-                raise StoreError(
-                    f"The database is PostgreSQL {version}; Keepstep needs 14 or newer.",
-                    fix="Upgrade the server, or unset DATABASE_URL to use the embedded one.",
-                )
+                raise StoreError.named("database-too-old", facts={"count": version})
             if self._way is None:
                 self._way = await way_of(connection, lambda: self._connect(self.direct, name))
         except psycopg.Error as error:
@@ -233,9 +230,7 @@ class Database:
             return await pool.getconn()
         except PoolTimeout:
             await (await self._connect(self._dsn, "keepstep")).close()  # says what is wrong with it, if it is that
-            raise StoreError(
-                f"All connections to the database were busy for {_PATIENCE:.0f} s.", fix="It is tried again by itself."
-            ) from None
+            raise StoreError.named("database-busy", facts={"count": f"{_PATIENCE:.0f}"}) from None
 
 
 async def _configure(connection: Connection) -> None:
@@ -251,38 +246,35 @@ async def _configure(connection: Connection) -> None:
 
 _FULL_HOUSE = "53300"
 _BY_STATE = {
-    "3D000": ("The database does not exist.", "Create it, or correct the name at the end of DATABASE_URL."),
-    "28P01": ("The database refused the password.", "Correct the user or the password in DATABASE_URL."),
-    "28000": ("The database refused the user.", "Correct the user in DATABASE_URL, or allow it in pg_hba.conf."),
-    "42501": ("The database user lacks a right that Keepstep needs.", "Grant it CREATE on the database."),
-    "53100": ("The database's disk is full.", "Free space on its server; the next run goes on from here."),
-    "53300": ("The database has no free connection.", "Raise max_connections or close other clients."),
-    "25006": ("The database is read-only.", "Point DATABASE_URL at the primary server."),
-    "57P01": ("The database was shut down.", "Start it again; the next run goes on from here."),
-    "57P03": ("The database is starting up.", "Try again in a few seconds."),
+    "3D000": "database-missing", "28P01": "database-password", "28000": "database-user", "42501": "database-rights",
+    "53100": "database-full", "53300": "database-connections", "25006": "database-read-only",
+    "57P01": "database-shut-down", "57P03": "database-starting",
 }  # fmt: skip
 _AT_THE_DOOR = (
     (re.compile(r'FATAL:  database "[^\n]*" does not exist'), "3D000"),
     (re.compile(r"FATAL:  password authentication failed|no password supplied"), "28P01"),
     (re.compile(r'FATAL:  (role "[^\n]*" does not exist|no pg_hba.conf entry)|authentication failed'), "28000"),
     (re.compile(r"FATAL:  the database system is starting up"), "57P03"),
-    (re.compile(r"FATAL:  .*(too many (clients|connections)|remaining connection slots)"), "53300"),
+    (re.compile(r"FATAL:  .*(too many (clients|connections)|(remaining )?connection slots)"), "53300"),
 )
 """What a server says to somebody whom it does not let in: libpq gives the text, and no code."""
+_NO_SUCH_THING = ("3F000", "42P01", "42703", "42883")
+"""No such schema, table, column or function."""
 
 
 def explain(error: psycopg.Error) -> StoreError:
     """What a database error means, in words. Data that was refused never comes here: the sinks handle it."""
-    state = error.sqlstate or next((code for said, code in _AT_THE_DOOR if said.search(str(error))), "")
-    message, fix = _BY_STATE.get(state, ("", ""))
-    if not message and isinstance(error, psycopg.OperationalError) and (error.sqlstate or "08").startswith("08"):
-        message = "The database cannot be reached."
-        fix = "Check that it runs and that DATABASE_URL names its host and port."
     first_line = str(error).strip().split("\n", 1)[0]
-    if not message:
-        return StoreError(f"The database refused a statement: {first_line} (SQLSTATE {error.sqlstate}).", fix=fix)
+    state = error.sqlstate or next((code for said, code in _AT_THE_DOOR if said.search(str(error))), "")
+    code = _BY_STATE.get(state)
+    if code is None and isinstance(error, psycopg.OperationalError) and (state or "08").startswith("08"):
+        code = "database-down"
+    if code is None and state in _NO_SUCH_THING and "keepstep" in first_line:
+        return StoreError.named("migrations-missing", facts={"detail": f" ({first_line})"})
+    if code is None:
+        return StoreError.named("store", facts={"detail": f"{first_line} (SQLSTATE {state})"})
     kind = DatabaseAway if lost(error) or state == _FULL_HOUSE else StoreError
-    return kind(f"{message} ({first_line})", fix=fix)
+    return kind.named(code, facts={"detail": f" ({first_line})"})
 
 
 def lost(error: BaseException) -> bool:

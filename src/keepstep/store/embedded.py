@@ -105,10 +105,10 @@ class EmbeddedPostgres:
             layout = embedded_home.settle(home)
             connection, version = _Arrival(layout, on_wait, patience).connect()
         except Unusable as error:
-            raise StoreError(error.message, fix=error.fix) from None
+            raise _coded(StoreError(error.message, fix=error.fix)) from None
         except OSError as error:
             message = f"The embedded database in {home} is unusable: {error}."
-            raise StoreError(message, fix=fix_for(str(error), home)) from error
+            raise _coded(StoreError(message, fix=fix_for(str(error), home))) from error
         return cls(layout, connection, version)
 
     @property
@@ -351,3 +351,12 @@ def _reap(name: str | None = None) -> None:
                 keeper.wait(_LAST_INSTRUCTIONS_S)
         if keeper.poll() is not None:
             del _keepers[known]
+
+
+def _coded(error: StoreError) -> StoreError:
+    """The error with the code that ``model/diagnosis.py`` has for it."""
+    if "disk space" in error.fix:
+        error.code = "disk-full"
+    elif "writable" in error.fix or "belongs to the user" in error.fix:
+        error.code = "home-unusable"
+    return error

@@ -1,4 +1,4 @@
-"""What happened, looked at backwards: a run's newest events, and the errors of all runs."""
+"""What happened in a run, looked at backwards."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -13,22 +13,6 @@ async def events_before(connection: Connection, run_id: int, *, before: int | No
     """The newest events of a run, in order. ``before``: only those with a smaller id."""
     cursor = await connection.execute(_HISTORY["events_before"], {"run": run_id, "before": before, "limit": limit})
     return (await cursor.fetchall())[::-1]
-
-
-async def errors(
-    connection: Connection, *, integration: str | None, entity: str | None, limit: int
-) -> list[dict[str, Any]]:
-    """The newest errors of runs and their entities, newest first, each with the beginning of upstream's answer."""
-    cursor = await connection.execute(
-        _HISTORY["errors"], {"integration": integration, "entity": entity, "limit": limit}
-    )
-    return await cursor.fetchall()
-
-
-async def answers(connection: Connection, ids: Sequence[int]) -> dict[int, dict[str, Any] | None]:
-    """Upstream's whole answers (2 KB at most) by the ids of events."""
-    cursor = await connection.execute(_HISTORY["answers"], {"ids": list(ids)})
-    return {row["id"]: row["answer"] for row in await cursor.fetchall()}
 
 
 async def newest_events(

@@ -8,7 +8,7 @@ from keepstep.store.queries import queries
 
 _QUERIES = queries("janitor")
 Kind = Literal[
-    "events", "rate_samples", "request_minutes", "sessions", "login_failures", "ticks", "pings", "health_history",
+    "events", "rate_samples", "request_minutes", "sessions", "login_failures", "ticks", "health_history",
     "alert_messages", "alerts", "admin_logs",
 ]  # fmt: skip
 

@@ -68,12 +68,6 @@ WHERE id = ANY (%(runs)s::bigint[]) AND counted
   AND NOT EXISTS (SELECT FROM keepstep.checkpoints c WHERE c.run_id = r.id)
   AND NOT EXISTS (SELECT FROM keepstep.locks l WHERE l.run_id = r.id)
 
--- name: prune_pings
-DELETE FROM keepstep.pings WHERE id IN (
-    SELECT id FROM keepstep.pings WHERE at < now() - make_interval(secs => %(older)s::float8)
-    ORDER BY at LIMIT %(limit)s FOR UPDATE SKIP LOCKED
-)
-
 -- name: prune_health_history
 DELETE FROM keepstep.health_history WHERE (connection_id, hour) IN (
     SELECT connection_id, hour FROM keepstep.health_history WHERE hour < now() - make_interval(secs => %(older)s::float8)

@@ -101,10 +101,7 @@ async def _is_applied(connection: Connection, step: Migration) -> bool:
     if row is None:
         return False
     if row["checksum"] != step.checksum:
-        raise StoreError(
-            f"Migration {step.version:04} ({step.name}) was applied in another form than this version has.",
-            fix="Install the version of Keepstep that this database was made with, or a newer release.",
-        )
+        raise StoreError.named("migration-altered", facts={"detail": f"{step.version:04} ({step.name})"})
     return True
 
 
@@ -113,7 +110,5 @@ async def _refuse_future(connection: Connection) -> None:
     cursor = await connection.execute("SELECT max(version) AS version FROM keepstep.migrations")
     row = await cursor.fetchone()
     if row is not None and row["version"] is not None and row["version"] > newest:
-        raise StoreError(
-            f"The database was migrated to version {row['version']} by a newer Keepstep; this one knows {newest}.",
-            fix="Upgrade Keepstep on this machine.",
-        )
+        version = f"to version {row['version']} "
+        raise StoreError.named("migrations-newer", facts={"detail": version})

@@ -1,30 +1,63 @@
-"""How upstream answered when it was pinged."""
+"""Pings: how upstream answered when it was asked whether it is there."""
 
+from dataclasses import dataclass
+from datetime import datetime, timedelta
 from typing import Any
 
+from keepstep.model.integration import Ping
+from keepstep.store import janitor
 from keepstep.store.db import Connection
-from keepstep.store.limits import number_of
 from keepstep.store.queries import queries
+from keepstep.store.runs import connection_id
 
-_QUERIES = queries("pings")
+KEPT = 500
+"""So many pings of a connection are kept."""
+_SQL = queries("pings")
 
 
-async def put(connection: Connection, integration: str, *, state: str, code: str, reason: str, elapsed_ms: int) -> None:
-    """Keep one answer."""
-    await connection.execute(
-        _QUERIES["put"],
-        {"connection": await number_of(connection, integration), "state": state, "code": code, "reason": reason,
-         "elapsed_ms": elapsed_ms},
+@dataclass(frozen=True, slots=True)
+class PingStanding:
+    """The newest ping. ``since``: since when all pings have been well, or not; ``in_a_row``: how many those are."""
+
+    id: int
+    at: datetime
+    state: str
+    code: str | None
+    reason: str
+    fix: str
+    elapsed_ms: int
+    since: datetime
+    in_a_row: int
+
+
+async def take_turn(connection: Connection, integration: str, *, every: timedelta) -> bool:
+    """Whether a ping of an integration is due: of all processes that ask, one is told so."""
+    return await janitor.take_turn(connection, f"ping: {integration}", every=every.total_seconds())
+
+
+async def put(connection: Connection, integration: str, ping: Ping, *, keep: int = KEPT) -> int:
+    """Keep a ping of a shared connection; gives its id."""
+    owner = await connection_id(connection, integration)
+    code = None if ping.state == "ok" else ping.code or "permanent"
+    cursor = await connection.execute(
+        _SQL["put"],
+        {"connection": owner, "state": ping.state, "code": code, "reason": ping.reason, "fix": ping.fix,
+         "elapsed_ms": ping.elapsed_ms, "keep": keep},
     )  # fmt: skip
-
-
-async def due(connection: Connection, integration: str, *, every: float) -> bool:
-    """Whether upstream was not heard of for so many seconds, and may be asked: the breaker is closed."""
-    cursor = await connection.execute(_QUERIES["due"], {"integration": integration, "every": every})
     row = await cursor.fetchone()
-    return bool(row and row["due"])
+    assert row is not None  # noqa: S101 - one row by construction
+    return int(row["id"])
 
 
-async def newest(connection: Connection, integration: str, *, limit: int) -> list[dict[str, Any]]:
-    """The last answers, newest first."""
-    return await (await connection.execute(_QUERIES["newest"], {"integration": integration, "limit": limit})).fetchall()
+async def newest(
+    connection: Connection, integration: str, *, owner: str | None = None, limit: int = KEPT
+) -> list[dict[str, Any]]:
+    """The last pings of a connection, newest first."""
+    cursor = await connection.execute(_SQL["newest"], {"integration": integration, "owner": owner, "limit": limit})
+    return await cursor.fetchall()
+
+
+async def standing(connection: Connection, connection_id: int | None) -> PingStanding | None:
+    """How a connection's pings stand; None when there never was one."""
+    row = await (await connection.execute(_SQL["standing"], {"connection": connection_id})).fetchone()
+    return None if row is None else PingStanding(**row)

@@ -1,21 +1,29 @@
 -- name: put
-INSERT INTO keepstep.pings (connection_id, state, code, reason, elapsed_ms)
-VALUES (%(connection)s, %(state)s, %(code)s, %(reason)s, %(elapsed_ms)s)
+-- The last ones are kept. Deleting goes with inserting, so that it never has to catch up.
+WITH old AS (
+    DELETE FROM keepstep.pings WHERE id IN (
+        SELECT id FROM keepstep.pings WHERE connection_id = %(connection)s ORDER BY id DESC OFFSET %(keep)s - 1
+    )
+)
+INSERT INTO keepstep.pings (connection_id, state, code, reason, fix, elapsed_ms)
+VALUES (%(connection)s, %(state)s, %(code)s, %(reason)s, %(fix)s, %(elapsed_ms)s)
+RETURNING id
 
 -- name: newest
-SELECT p.at, p.state, p.code, p.reason, p.elapsed_ms
+SELECT p.id, p.connection_id, p.at, p.state, p.code, p.reason, p.fix, p.elapsed_ms
 FROM keepstep.pings p JOIN keepstep.connections c ON c.id = p.connection_id
-WHERE c.integration = %(integration)s AND c.owner_id IS NULL ORDER BY p.id DESC LIMIT %(limit)s
+WHERE c.integration = %(integration)s AND coalesce(c.owner_id, '') = coalesce(%(owner)s::text, '')
+ORDER BY p.id DESC LIMIT %(limit)s
 
--- name: due
--- A run that goes on, or that just succeeded, says as much as a ping and costs nothing more.
-SELECT NOT EXISTS (
-    SELECT FROM keepstep.connections c LEFT JOIN keepstep.limits l ON l.connection_id = c.id
-    WHERE c.integration = %(integration)s AND c.owner_id IS NULL AND (
-        (l.state -> 'breaker' ->> 'reopens_at') IS NOT NULL
-        OR EXISTS (SELECT FROM keepstep.runs r WHERE r.connection_id = c.id AND r.state IN ('queued', 'running', 'waiting'))
-        OR EXISTS (SELECT FROM keepstep.runs r WHERE r.connection_id = c.id AND r.state IN ('succeeded', 'held')
-                   AND r.finished_at > now() - make_interval(secs => %(every)s::float8) AND r.id > (
-                       SELECT coalesce(max(x.id), 0) - 20 FROM keepstep.runs x WHERE x.connection_id = c.id))
-    )
-) AS due
+-- name: standing
+-- The newest ping, and the first of those since the last one that was otherwise: well or not well.
+WITH newest AS (
+    SELECT id, at, state, code, reason, fix, elapsed_ms FROM keepstep.pings WHERE connection_id = %(connection)s ORDER BY id DESC LIMIT 1
+), turn AS (
+    SELECT coalesce(max(p.id), 0) AS id FROM keepstep.pings p, newest n
+    WHERE p.connection_id = %(connection)s AND (p.state = 'ok') <> (n.state = 'ok')
+)
+SELECT n.*, s.since, s.in_a_row FROM newest n, turn t
+CROSS JOIN LATERAL (
+    SELECT min(p.at) AS since, count(*) AS in_a_row FROM keepstep.pings p WHERE p.connection_id = %(connection)s AND p.id > t.id
+) s

@@ -17,9 +17,9 @@ from typing import Any
 
 import psycopg
 
-from keepstep.model.errors import StoreError
+from keepstep.model.errors import KeepstepError, StoreError
 from keepstep.model.integration import Json
-from keepstep.model.run import Event, RunRequest, State
+from keepstep.model.run import Event, RunRequest, State, error_json
 from keepstep.store import runs
 from keepstep.store.db import Connection
 from keepstep.store.locks import held_by
@@ -149,12 +149,8 @@ async def _requeue(connection: Connection, suspect: Suspect, crashes: int) -> St
 
 
 def _poisonous(run_id: int, crashes: int) -> Json:
-    return {
-        "code": "crashed",
-        "message": f"Run {run_id} was given up: {crashes} workers died while they worked on it.",
-        "fix": "Look for what ended them (memory, kill -9) in the logs of the workers; the next run goes on from here.",
-        "answer": None,
-    }
+    words = f"Run {run_id} was given up: {crashes} workers died while they worked on it."
+    return error_json(KeepstepError.named("run-crashed", facts={"detail": words}))
 
 
 async def end_lost_waits(connection: Connection) -> list[int]:

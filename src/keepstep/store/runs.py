@@ -14,7 +14,7 @@ from psycopg.types.json import Jsonb
 from keepstep.model.errors import Fenced
 from keepstep.model.integration import Json, Mode
 from keepstep.model.run import Counts, Event, RunRequest, State, Trigger
-from keepstep.store import totals
+from keepstep.store import errors, totals
 from keepstep.store.db import Connection, Database
 from keepstep.store.locks import held_by, under_lock
 from keepstep.store.queries import queries
@@ -159,8 +159,10 @@ def _event(connection: int, run: int, event: Event) -> dict[str, Any]:
 
 
 async def tell_of(connection: Connection, owner: int, run_id: int, event: Event, *, notify: bool = True) -> None:
-    """Store an event of a run and announce it, in the caller's transaction."""
+    """Store an event of a run and announce it, in the caller's transaction. One that tells of an error is counted."""
     await connection.execute(_EVENTS["put"], _event(owner, run_id, event))
+    if errors.is_failure(event):
+        await errors.count(connection, owner, run_id, event)
     if notify:
         await connection.execute(_EVENTS["notify"], {"run": run_id})
 

@@ -538,6 +538,35 @@ CREATE TABLE keepstep.entity_states (
     last_delta_at timestamp with time zone
 );
 
+CREATE TABLE keepstep.error_groups (
+    connection_id bigint NOT NULL,
+    fingerprint text NOT NULL,
+    code text NOT NULL,
+    status integer,
+    path text,
+    message text NOT NULL,
+    fix text NOT NULL,
+    sample jsonb,
+    count bigint DEFAULT 1 NOT NULL,
+    first_seen timestamp with time zone DEFAULT now() NOT NULL,
+    last_seen timestamp with time zone DEFAULT now() NOT NULL,
+    episodes integer DEFAULT 1 NOT NULL,
+    opened_at timestamp with time zone DEFAULT now() NOT NULL,
+    entities text[] DEFAULT '{}'::text[] NOT NULL,
+    run_ids bigint[] DEFAULT '{}'::bigint[] NOT NULL,
+    entity_run bigint,
+    CONSTRAINT error_groups_count_check CHECK ((count > 0)),
+    CONSTRAINT error_groups_episodes_check CHECK ((episodes > 0)),
+    CONSTRAINT error_groups_run_ids_check CHECK ((cardinality(run_ids) <= 20))
+)
+WITH (fillfactor='70');
+
+COMMENT ON COLUMN keepstep.error_groups.opened_at IS 'when its latest episode began';
+
+COMMENT ON COLUMN keepstep.error_groups.run_ids IS 'the newest runs, newest first';
+
+COMMENT ON COLUMN keepstep.error_groups.entity_run IS 'the last run that one of its entities told of: the run telling of it too adds nothing';
+
 ALTER TABLE keepstep.events ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
     SEQUENCE NAME keepstep.events_id_seq
     START WITH 1
@@ -647,9 +676,12 @@ CREATE TABLE keepstep.pings (
     connection_id bigint NOT NULL,
     at timestamp with time zone DEFAULT now() NOT NULL,
     state text NOT NULL,
-    code text DEFAULT ''::text NOT NULL,
+    code text,
     reason text NOT NULL,
+    fix text DEFAULT ''::text NOT NULL,
     elapsed_ms integer NOT NULL,
+    CONSTRAINT pings_check CHECK (((state = 'ok'::text) = (code IS NULL))),
+    CONSTRAINT pings_elapsed_ms_check CHECK ((elapsed_ms >= 0)),
     CONSTRAINT pings_state_check CHECK ((state = ANY (ARRAY['ok'::text, 'degraded'::text, 'failing'::text])))
 );
 
@@ -763,6 +795,22 @@ ALTER TABLE keepstep.schedules ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY 
     CACHE 1
 );
 
+CREATE TABLE keepstep.schema_fields (
+    connection_id bigint NOT NULL,
+    entity text NOT NULL,
+    field text NOT NULL,
+    column_name text,
+    kind text,
+    first_seen timestamp with time zone DEFAULT now() NOT NULL,
+    run_id bigint,
+    note text,
+    CONSTRAINT schema_fields_check CHECK (((column_name IS NULL) = (kind IS NULL)))
+);
+
+COMMENT ON COLUMN keepstep.schema_fields.run_id IS 'the run that met it first';
+
+COMMENT ON COLUMN keepstep.schema_fields.note IS 'why it cannot have a column';
+
 CREATE TABLE keepstep.sessions (
     token_hash bytea NOT NULL,
     user_id bigint NOT NULL,
@@ -838,6 +886,9 @@ ALTER TABLE ONLY keepstep.dead_letters
 ALTER TABLE ONLY keepstep.entity_states
     ADD CONSTRAINT entity_states_pkey PRIMARY KEY (connection_id, entity);
 
+ALTER TABLE ONLY keepstep.error_groups
+    ADD CONSTRAINT error_groups_pkey PRIMARY KEY (connection_id, fingerprint);
+
 ALTER TABLE ONLY keepstep.events
     ADD CONSTRAINT events_pkey PRIMARY KEY (id);
 
@@ -886,6 +937,12 @@ ALTER TABLE ONLY keepstep.schedules
 ALTER TABLE ONLY keepstep.schedules
     ADD CONSTRAINT schedules_pkey PRIMARY KEY (id);
 
+ALTER TABLE ONLY keepstep.schema_fields
+    ADD CONSTRAINT schema_fields_connection_id_entity_column_name_key UNIQUE (connection_id, entity, column_name);
+
+ALTER TABLE ONLY keepstep.schema_fields
+    ADD CONSTRAINT schema_fields_pkey PRIMARY KEY (connection_id, entity, field);
+
 ALTER TABLE ONLY keepstep.sessions
     ADD CONSTRAINT sessions_pkey PRIMARY KEY (token_hash);
 
@@ -931,6 +988,8 @@ CASE
     ELSE ''::text
 END), ((kind = 'duplicate'::text))) WHERE (state = 'open'::text);
 
+CREATE INDEX error_groups_newest ON keepstep.error_groups USING btree (last_seen DESC);
+
 CREATE INDEX events_errors ON keepstep.events USING btree (id DESC) WHERE (type = ANY (ARRAY['entity-failed'::text, 'run-failed'::text, 'run-waiting'::text]));
 
 CREATE INDEX events_of_run ON keepstep.events USING btree (run_id, id);
@@ -945,13 +1004,13 @@ CREATE INDEX login_failures_recent ON keepstep.login_failures USING btree (what,
 
 CREATE INDEX pings_newest ON keepstep.pings USING btree (connection_id, id DESC);
 
-CREATE INDEX pings_old ON keepstep.pings USING btree (at);
-
 CREATE INDEX rate_samples_newest ON keepstep.rate_samples USING btree (ts);
 
 CREATE INDEX request_minutes_old ON keepstep.request_minutes USING btree (minute);
 
 CREATE INDEX runs_failed ON keepstep.runs USING btree (connection_id, id DESC) WHERE (state = ANY (ARRAY['failed'::text, 'crashed'::text]));
+
+CREATE INDEX runs_full ON keepstep.runs USING btree (connection_id, id DESC) WHERE ((mode = 'backfill'::text) AND (NOT dry_run));
 
 CREATE INDEX runs_newest ON keepstep.runs USING btree (connection_id, id DESC);
 
@@ -999,6 +1058,9 @@ ALTER TABLE ONLY keepstep.dead_letters
 ALTER TABLE ONLY keepstep.entity_states
     ADD CONSTRAINT entity_states_connection_id_fkey FOREIGN KEY (connection_id) REFERENCES keepstep.connections(id);
 
+ALTER TABLE ONLY keepstep.error_groups
+    ADD CONSTRAINT error_groups_connection_id_fkey FOREIGN KEY (connection_id) REFERENCES keepstep.connections(id) ON DELETE CASCADE;
+
 ALTER TABLE ONLY keepstep.events
     ADD CONSTRAINT events_connection_id_fkey FOREIGN KEY (connection_id) REFERENCES keepstep.connections(id);
 
@@ -1043,6 +1105,9 @@ ALTER TABLE ONLY keepstep.schedule_times
 
 ALTER TABLE ONLY keepstep.schedules
     ADD CONSTRAINT schedules_connection_id_fkey FOREIGN KEY (connection_id) REFERENCES keepstep.connections(id) ON DELETE CASCADE;
+
+ALTER TABLE ONLY keepstep.schema_fields
+    ADD CONSTRAINT schema_fields_connection_id_fkey FOREIGN KEY (connection_id) REFERENCES keepstep.connections(id) ON DELETE CASCADE;
 
 ALTER TABLE ONLY keepstep.sessions
     ADD CONSTRAINT sessions_user_id_fkey FOREIGN KEY (user_id) REFERENCES keepstep.users(id) ON DELETE CASCADE;

@@ -4,7 +4,7 @@ SELECT id, now() AS now FROM keepstep.connections WHERE integration = %(integrat
 
 -- name: active_run
 -- The live run with the entity under way and its newest page.
-SELECT r.id AS run_id, r.state, r.mode, r.dry_run, r.due_at, e.entity, coalesce(e.rows, s.rows) AS rows, e.total,
+SELECT r.id AS run_id, r.state, r.mode, r.dry_run, r.due_at, r.started_at, r.error, e.entity, coalesce(e.rows, s.rows) AS rows, e.total,
        p.entity AS page_entity, p.page, p.data
 FROM keepstep.runs r
 LEFT JOIN LATERAL (
@@ -22,7 +22,7 @@ SELECT run_id, started_at, expires_at, expires_at > now() AS held FROM keepstep.
 -- name: entities
 -- Each entity with its last success and its last failure, which may be one of a run that never came to it.
 SELECT n.entity, greatest(s.last_full_at, s.last_delta_at) AS last_success, f.finished_at AS last_failure,
-       f.error ->> 'message' AS last_error
+       f.error ->> 'message' AS last_error, f.error
 FROM unnest(%(entities)s::text[]) WITH ORDINALITY AS n (entity, place)
 LEFT JOIN keepstep.entity_states s ON s.connection_id = %(connection)s AND s.entity = n.entity
 LEFT JOIN LATERAL (

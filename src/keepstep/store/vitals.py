@@ -40,6 +40,12 @@ async def workers(connection: Connection, *, patience: float) -> int:
     return 0 if row is None else int(row["alive"])
 
 
+async def is_work_expected(connection: Connection) -> bool:
+    """Whether a schedule is on, or a run waits for a worker."""
+    row = await (await connection.execute(_QUERIES["expected"])).fetchone()
+    return bool(row and row["expected"])
+
+
 async def grouped(connection: Connection, group: Group) -> list[dict[str, Any]]:
     """Counts by what they belong to; the count is the last column."""
     return await (await connection.execute(_QUERIES[group])).fetchall()

@@ -19,6 +19,11 @@ SELECT coalesce(max(version), 0) AS version FROM keepstep.migrations
 -- The dispatcher's last sign of life, by the database's clock.
 SELECT now() AS now, (SELECT at FROM keepstep.ticks WHERE name = 'dispatcher') AS tick
 
+-- name: expected
+-- Whether anybody counts on a scheduler and a worker.
+SELECT EXISTS (SELECT FROM keepstep.schedule_times)
+       OR EXISTS (SELECT FROM keepstep.runs WHERE state IN ('queued', 'waiting') AND in_queue) AS expected
+
 -- name: live_runs
 SELECT c.integration, r.state, count(*) AS runs
 FROM keepstep.runs r JOIN keepstep.connections c ON c.id = r.connection_id

@@ -1,16 +1,27 @@
 """Integrations: which there are, and whether they answer."""
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from fastapi import APIRouter, Query
+from pydantic import Field
 
 from keepstep.model.schedule import Role
 from keepstep.service.core import Service
-from keepstep.service.inspection import IntegrationView, SchemaDiff
+from keepstep.service.inspection import IntegrationView
+from keepstep.service.pinger import PingSample
+from keepstep.service.schema import PolicyView, SchemaDiff
 from keepstep.service.setup import Setup
 from keepstep.service.upstream import CheckAnswer, PingAnswer
-from keepstep.web.parameters import InPath, Word
-from keepstep.web.security import needs
+from keepstep.web.openapi import problems
+from keepstep.web.parameters import Body, InPath, Word
+from keepstep.web.security import Admin, needs
+
+
+class NewPolicy(Body):
+    """The policy of one entity; without one it goes back to the default."""
+
+    entity: Annotated[Word, Field(examples=["owners"])]
+    policy: Literal["evolve", "keep", "stop"] | None = None
 
 
 def router(service: Service) -> APIRouter:
@@ -26,7 +37,14 @@ def router(service: Service) -> APIRouter:
         description="200 also when it does not: the reason is the answer.",
     )  # fmt: skip
     async def ping(integration: InPath) -> PingAnswer:
-        return await service.pings.ping(integration)
+        return await service.inspection.ping(integration)
+
+    @routes.get(
+        "/{integration}/pings", summary="How upstream answered lately when it was asked by itself, newest first"
+    )
+    async def pings(integration: InPath, limit: Annotated[int, Query(ge=1, le=500)] = 100) -> list[PingSample]:
+        service.inspection.known(integration)
+        return await service.pinger.samples(integration, limit=limit)
 
     @routes.get("/{integration}/check", summary="What one endpoint of upstream answers")
     async def check(
@@ -42,6 +60,18 @@ def router(service: Service) -> APIRouter:
 
     @routes.get("/{integration}/schema-diff", summary="The names that upstream gives against the table's columns")
     async def schema_diff(integration: InPath, entity: Annotated[Word, Query(examples=["owners"])]) -> SchemaDiff:
-        return await service.inspection.schema_diff(integration, entity)
+        return await service.schemas.diff(integration, entity)
+
+    @routes.get("/{integration}/schema-policy", summary="What becomes of fields that are not documented")
+    async def policies(integration: InPath) -> list[PolicyView]:
+        return await service.schemas.policies(integration)
+
+    @routes.put(
+        "/{integration}/schema-policy", summary="Choose what becomes of an entity's undocumented fields",
+        description="It holds from the entity's next run on. 409 where the environment gives it.",
+        responses=problems(409),
+    )  # fmt: skip
+    async def choose(integration: InPath, body: NewPolicy, who: Admin) -> PolicyView:
+        return await service.schemas.choose(integration, body.entity, body.policy, by=who.name)
 
     return routes

@@ -11,7 +11,6 @@ from keepstep.service.core import Service
 from keepstep.service.errors_view import ErrorGroup
 from keepstep.service.health_history import MOST_HOURS, HealthAt
 from keepstep.service.limits import BreakerView, Outlook, RateSample
-from keepstep.service.pings import PingRecord
 from keepstep.service.requests import run_request
 from keepstep.service.shapes import Absent, HeldDeletions, RunDetail, RunSummary, Shape
 from keepstep.service.status import Status
@@ -106,14 +105,10 @@ def _overview(routes: APIRouter, service: Service) -> None:
         service.inspection.known(integration)
         return await service.health_history.since(integration, hours=hours)
 
-    @routes.get("/pings", summary="How upstream answered lately", dependencies=_VIEWER, responses=problems(404))
-    async def pings(
-        limit: Annotated[int, Query(ge=1, le=100)] = 20, integration: IntegrationKey = "doorloop"
-    ) -> list[PingRecord]:
-        service.inspection.known(integration)
-        return await service.pings.newest(integration, limit=limit)
-
-    @routes.get("/errors", summary="Errors, each kind once", dependencies=_VIEWER)
+    @routes.get(
+        "/errors", summary="Errors, each kind once", dependencies=_VIEWER,
+        description="The same status, path and words are one kind, whatever numbers, ids and times stand in them.",
+    )  # fmt: skip
     async def errors(entity: OfEntity = None) -> list[ErrorGroup]:
         return await service.errors.groups(entity=entity)
 

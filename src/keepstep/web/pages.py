@@ -81,7 +81,7 @@ def _beside(routes: APIRouter, center: ControlCenter, pages: Pages) -> None:
 
     @routes.get(f"{HOME}/ping")
     async def ping(request: Request, who: Viewer, integration: IntegrationKey = "doorloop") -> Response:
-        answer = await center.service.pings.ping(integration)
+        answer = await center.service.inspection.ping(integration)
         return pages.fragment(request, "ping", who, ping=answer, integration=integration)
 
 

@@ -47,7 +47,7 @@ async def test_each_answer_says_what_happened_and_what_to_do(
     with pytest.raises(UpstreamError) as raised:
         await read_all(doorloop, LEASES)
 
-    assert raised.value.code == kind
+    assert raised.value.kind == kind
     assert says in raised.value.message
     assert fix in raised.value.fix
 

@@ -5,13 +5,16 @@ envelope). The bodies of 401, 403, 404 and 405 are not documented, so only their
 the documentation, not the API; a wrong path on the right host answers 200 with the web application.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
+from typing import TypeVar
 
 import msgspec
 
-from keepstep.integrations.http import Response, split_url
+from keepstep.integrations.http import Response, is_loopback, split_url
 from keepstep.model.errors import Answer, AuthFailed, NotData, Permanent, RateLimited, Transient, UpstreamError
+from keepstep.model.integration import RateLimit
 from keepstep.reliability.windows import Window
 
 DOCS = "https://api.doorloop.com/reference"
@@ -19,6 +22,18 @@ DEFAULT_BASE_URL = "https://app.doorloop.com/api"
 WINDOWS = (Window(50, 60.0), Window(500, 3600.0))
 """Requests in so many seconds: https://api.doorloop.com/reference/rate-limiting."""
 USE_DEFAULT_URL = f"Set DOORLOOP_BASE_URL={DEFAULT_BASE_URL}."
+FACTS: Mapping[str, object] = MappingProxyType(
+    {
+        "title": "DoorLoop",
+        "url_setting": "DOORLOOP_BASE_URL",
+        "use_url": USE_DEFAULT_URL,
+        "key_setting": "DOORLOOP_API_KEY",
+        "size_setting": "DOORLOOP_PAGE_SIZE",
+        "entities_setting": "SYNC_ENTITIES",
+    }
+)
+"""What the texts of every fault of DoorLoop are filled in with."""
+E = TypeVar("E", bound=UpstreamError)
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +47,10 @@ class Seen:
     @property
     def answer(self) -> Answer:
         return self.shown()
+
+    @property
+    def host(self) -> str:
+        return split_url(self.base_url).hostname or self.base_url
 
     @property
     def status(self) -> int:
@@ -66,123 +85,104 @@ class Seen:
         return text[:500]
 
 
+def _named(kind: type[E], code: str, seen: Seen, **more: object) -> E:
+    """An error in the table's words. Of ``more``, ``stops_run`` and ``after`` are the error's own, the rest facts."""
+    own = {name: more.pop(name) for name in ("stops_run", "after") if name in more}
+    facts = {"path": seen.answer.path, "host": seen.host, "url": seen.base_url, "status": seen.status, **FACTS, **more}
+    return kind.named(code, facts=facts, answer=seen.answer, **own)
+
+
 def _redirect(seen: Seen) -> UpstreamError:
     target = seen.response.headers.get("location", "")
     if seen.base_url.startswith("http:") and target.startswith("https:"):
-        problem = "DOORLOOP_BASE_URL uses http; DoorLoop answers only https."
-        fix = "Set DOORLOOP_BASE_URL to the same address with https://."
-    else:
-        where = split_url(target).hostname or "another address"
-        problem = f"DoorLoop redirects {seen.answer.path} to {where}; the key is not sent there."
-        fix = USE_DEFAULT_URL
-    return Permanent(problem, fix=fix, answer=seen.answer, stops_run=True)
+        return _named(Permanent, "http-not-https", seen, stops_run=True)
+    host = split_url(target).hostname or "another address"
+    return _named(Permanent, "redirected", seen, stops_run=True, host=host)
 
 
 def _documentation(seen: Seen) -> UpstreamError:
-    return NotData(
-        "This is DoorLoop's documentation site, not its API.", fix=USE_DEFAULT_URL, answer=seen.answer, stops_run=True
-    )
+    return _named(NotData, "docs-host", seen, stops_run=True)
 
 
 def _unauthorised(seen: Seen) -> UpstreamError:
-    return AuthFailed(
-        "DoorLoop refused the API key (401): it is missing, mistyped, expired or revoked.",
-        fix=f"Put a current key into DOORLOOP_API_KEY, without quotes and the word bearer ({DOCS}/authentication).",
-        answer=seen.answer,
-    )
+    return _named(AuthFailed, "auth-failed", seen, see=_see("authentication"))
 
 
 def _forbidden(seen: Seen) -> UpstreamError:
     if seen.is_html:
-        return Permanent(
-            "A web page answered 403 in DoorLoop's place, most likely a firewall or proxy on the way.",
-            fix="Let this machine reach app.doorloop.com directly, or allow it in the firewall.",
-            answer=seen.answer,
-            stops_run=True,
-        )
-    return Permanent(
-        f"DoorLoop does not allow this key to read {seen.answer.path} (403).",
-        fix=f"Give the key's user access to it, or leave it out of SYNC_ENTITIES ({DOCS}/authentication).",
-        answer=seen.answer,
-    )
+        return _named(Permanent, "firewall", seen, stops_run=True)
+    return _named(Permanent, "access-denied", seen, see=_see("authentication"))
 
 
 def _not_found(seen: Seen) -> UpstreamError:
-    return Permanent(
-        f"DoorLoop knows no {seen.answer.path} under {seen.base_url} (404).",
-        fix=f"{_base_url_advice(seen.base_url)} The list of endpoints: {DOCS}.",
-        answer=seen.answer,
-    )
+    if code := _wrong_address(seen.base_url):
+        answer = f"it answers {seen.status}"
+        advice = _base_url_advice(seen.base_url)
+        return _named(Permanent, code, seen, detail=answer, advice=advice, stops_run=True)
+    advice = f"{_base_url_advice(seen.base_url)} The list of endpoints: {DOCS}."
+    return _named(Permanent, "endpoint-unknown", seen, advice=advice)
 
 
 def _role(seen: Seen) -> UpstreamError:
-    return Permanent(
-        f"The role of the API key may not read {seen.answer.path} (405 METHOD_NOT_ALLOWED).",
-        fix=f"Give the key a role with access to it, or leave it out of SYNC_ENTITIES ({DOCS}/authentication).",
-        answer=seen.answer,
-    )
+    return _named(Permanent, "role-refused", seen, see=_see("authentication"))
 
 
 def _invalid(seen: Seen) -> UpstreamError:
     said = f": {seen.messages}" if seen.messages else ""
-    fix = (
-        f"Lower DOORLOOP_PAGE_SIZE to 1000 or less ({DOCS}/pagination)."
+    advice = (
+        f"Lower DOORLOOP_PAGE_SIZE to 1000 or less{_see('pagination')}."
         if "page_size" in seen.messages
         else f"Compare the request with {DOCS}."
     )
-    return Permanent(
-        f"DoorLoop rejected the request for {seen.answer.path} as invalid ({seen.status}){said}.",
-        fix=fix,
-        answer=seen.answer,
-    )
+    return _named(Permanent, "request-rejected", seen, detail=said, advice=advice)
 
 
 def _rate_limited(seen: Seen) -> UpstreamError:
     after = seen.response.retry_after
     wait = "without saying for how long" if after is None else f"for {after:.0f} s"
-    busy = "is unavailable (503)" if seen.status == 503 else "has counted too many requests (429 RATE_LIMIT_EXCEEDED)"
-    return RateLimited(
-        f"DoorLoop {busy} and asks to wait {wait}.",
-        after=after,
-        fix="Nothing to do: reading goes on by itself after the pause. Larger pages (DOORLOOP_PAGE_SIZE, up to 1000) "
-        f"need fewer requests ({DOCS}/rate-limiting).",
-        answer=seen.answer,
-    )
+    code = rate_code(after, seen.response.rate_limit)
+    busy = "has counted too many requests (429 RATE_LIMIT_EXCEEDED)"
+    if seen.status == 503:
+        busy, code = "is unavailable (503)", "rate-limited"
+    detail = f"{busy} and asks to wait {wait}"
+    return _named(RateLimited, code, seen, after=after, detail=detail, see=_see("rate-limiting"))
+
+
+def rate_code(after: float | None, limit: RateLimit | None) -> str:
+    """Which of DoorLoop's two windows is used up: it tells by its headers, or by how long it wants us to wait."""
+    minute, hour = WINDOWS
+    if limit is not None and limit.limit in (minute.limit, hour.limit):
+        return "rate-limited-minute" if limit.limit == minute.limit else "rate-limited-hour"
+    if after is None:
+        return "rate-limited"
+    return "rate-limited-minute" if after <= minute.seconds else "rate-limited-hour"
 
 
 def _server_fault(seen: Seen) -> UpstreamError:
-    return Transient(
-        f"DoorLoop failed on its side ({seen.status}) while reading {seen.answer.path}.",
-        fix="It is tried again by itself; if it stays so, ask DoorLoop's support.",
-        answer=seen.answer,
-    )
+    return _named(Transient, "upstream-failed", seen)
 
 
 def _other_refusal(seen: Seen) -> UpstreamError:
     said = f": {seen.messages}" if seen.messages else ""
-    return Permanent(
-        f"DoorLoop refused the request for {seen.answer.path} ({seen.status}){said}.",
-        fix=f"{_base_url_advice(seen.base_url)} Compare with {DOCS}.",
-        answer=seen.answer,
-    )
+    see = f"Compare with {DOCS}."
+    return _named(Permanent, "request-refused", seen, detail=said, advice=_base_url_advice(seen.base_url), see=see)
 
 
 def _web_page(seen: Seen) -> UpstreamError:
-    path = seen.answer.path
-    return NotData(
-        f"A web page came instead of data for {path} (status {seen.status}).",
-        fix=f"{_base_url_advice(seen.base_url)} DoorLoop also answers so where it has no endpoint {path} ({DOCS}).",
-        answer=seen.answer,
-        stops_run=split_url(seen.base_url).path.rstrip("/") != "/api",
+    code = _wrong_address(seen.base_url)
+    return _named(
+        NotData,
+        code or "html-instead-of-data",
+        seen,
+        detail=f"a web page came instead of data (status {seen.status})",
+        advice=_base_url_advice(seen.base_url),
+        see=_see(""),
+        stops_run=code is not None,
     )
 
 
 def _empty(seen: Seen) -> UpstreamError:
-    return NotData(
-        f"DoorLoop answered {seen.status} with an empty body for {seen.answer.path}.",
-        fix="Run it again; if it stays so, ask DoorLoop's support.",
-        answer=seen.answer,
-    )
+    return _named(NotData, "empty-answer", seen)
 
 
 @dataclass(frozen=True, slots=True)
@@ -220,6 +220,20 @@ def classify(response: Response, shown: Callable[[], Answer], base_url: str) -> 
         if rule.applies(seen):
             return rule.error(seen)
     return None
+
+
+def _see(page: str) -> str:
+    return f" ({DOCS}/{page})" if page else f" ({DOCS})"
+
+
+def _wrong_address(base_url: str) -> str | None:
+    """What is wrong with the address, judged by itself once something else than data has come from it."""
+    parts = split_url(base_url)
+    host = (parts.hostname or "").lower().rstrip(".")
+    if parts.path.rstrip("/") != "/api":
+        return "wrong-path"
+    is_theirs = host == "doorloop.com" or host.endswith(".doorloop.com") or is_loopback(host)
+    return None if is_theirs and not host.startswith("www.") else "wrong-host"
 
 
 def _base_url_advice(base_url: str) -> str:

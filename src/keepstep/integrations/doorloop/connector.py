@@ -15,12 +15,14 @@ from keepstep.integrations.doorloop.advice import (
     normal_base_url,
     normal_page_size,
 )
-from keepstep.integrations.doorloop.answers import DOCS, classify
+from keepstep.integrations.doorloop.answers import DOCS, FACTS, classify
 from keepstep.integrations.doorloop.entities import ENTITIES
 from keepstep.integrations.doorloop.envelope import decode_envelope
 from keepstep.integrations.doorloop.order import heads_of
 from keepstep.integrations.doorloop.reading import EntityReading, Listing
+from keepstep.integrations.drift import types_of
 from keepstep.integrations.http import HttpClient, Response, Timeouts
+from keepstep.model.diagnosis import said
 from keepstep.model.errors import Answer, AuthFailed, BreakerOpen, Permanent, RateLimited, UpstreamError
 from keepstep.model.integration import Check, Entity, Page, Ping, RateLimit, Reading
 from keepstep.reliability.clock import Clock, SystemClock
@@ -116,24 +118,26 @@ class DoorLoop:
             async with asyncio.timeout(PING_SECONDS):
                 listing = await self._look("/owners", 1)
         except TimeoutError:
-            late = Permanent(f"DoorLoop gave no answer within {PING_SECONDS:.0f} s.", fix="Try again in a minute.")
+            late = Permanent.named("answer-timeout", facts=FACTS)
             return self._ping_of(late, self._elapsed_ms(started))
         except UpstreamError as error:
             return self._ping_of(error, self._elapsed_ms(started))
         elapsed = self._elapsed_ms(started)
         slow = elapsed > SLOW_SECONDS * 1000
-        reason = (
-            f"DoorLoop answers slowly ({elapsed / 1000:.1f} s)." if slow else "DoorLoop answers and accepts the key."
-        )
+        slowly = said("upstream-slow", count=f"{elapsed / 1000:.1f}", **FACTS)
+        date = listing.response.date
         return Ping(
             ok=True,
             state="degraded" if slow else "ok",
-            reason=reason,
+            reason=slowly.message if slow else "DoorLoop answers and accepts the key.",
             base_url=self.base_url,
             authenticated=True,
             sample_count=len(listing.records),
             elapsed_ms=elapsed,
             rate_limit=listing.response.rate_limit,
+            fix=slowly.fix if slow else "",
+            code=slowly.code if slow else "",
+            clock_ahead=None if date is None else (date - self._clock.now()).total_seconds(),
         )
 
     async def check(self, endpoint: str, *, page_size: int = 1) -> Check:
@@ -148,10 +152,12 @@ class DoorLoop:
             listing = await self._look(path, size)
         except UpstreamError as error:
             status = error.answer.status if error.answer else None
-            return Check(status, path[1:], (), None, error.message, False, error.fix)
-        keys = _keys(listing)
+            return Check(status, path[1:], (), None, error.message, False, error.fix, error.code)
         message = f"DoorLoop has {listing.total} records here and gave {len(listing.records)}."
-        return Check(listing.response.status, path[1:], keys, listing.total, message, True)
+        return Check(
+            listing.response.status, path[1:], _keys(listing), listing.total, message, True,
+            sampled=len(listing.records), types=types_of(listing.records),
+        )  # fmt: skip
 
     async def aclose(self) -> None:
         """Close the connections."""
@@ -171,7 +177,7 @@ class DoorLoop:
         patience: float = LONGEST_SLEEP,
     ) -> Listing:
         if self._refused is not None:
-            raise AuthFailed(self._refused[0], fix=self._refused[1])
+            raise AuthFailed.named(self._refused, facts={**FACTS, "see": f" ({DOCS}/authentication)"})
         response = await self._client.get_page(path, params, max_attempts=max_attempts, patience=patience)
         return self._decoded(response)
 
@@ -205,22 +211,18 @@ class DoorLoop:
             elapsed_ms=elapsed,
             rate_limit=RateLimit(remaining=0) if limited else None,
             fix=error.fix,
+            code=error.code,
         )
 
     def _elapsed_ms(self, started: float) -> int:
         return round((self._clock.monotonic() - started) * 1000)
 
 
-def _unusable(token: str) -> tuple[str, str] | None:
-    """Why a key can't even be sent, and what to do; None when it can."""
+def _unusable(token: str) -> str | None:
+    """Why a key can't even be sent, as a diagnosis; None when it can."""
     if not token:
-        return "No DoorLoop API key is set.", f"Set DOORLOOP_API_KEY ({DOCS}/authentication)."
-    if not key_fits_header(token):
-        return (
-            "The DoorLoop API key has blanks, line breaks or foreign characters in it and was not sent.",
-            "Copy the key again, in one piece, into DOORLOOP_API_KEY.",
-        )
-    return None
+        return "key-missing"
+    return None if key_fits_header(token) else "key-unusable"
 
 
 def _keys(listing: Listing) -> tuple[str, ...]:

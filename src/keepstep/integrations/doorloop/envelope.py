@@ -11,7 +11,7 @@ from typing import Annotated, Any
 import msgspec
 from msgspec import Raw
 
-from keepstep.integrations.doorloop.answers import DOCS
+from keepstep.integrations.doorloop.answers import DOCS, FACTS
 from keepstep.integrations.http import Response
 from keepstep.model.errors import Answer, NotData
 
@@ -34,26 +34,35 @@ def decode_envelope(response: Response, shown: Callable[[], Answer]) -> Envelope
         return _ENVELOPE.decode(body)
     except msgspec.ValidationError:
         raise _wrong_envelope(body, shown()) from None
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        pass
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        why = error
     # One record that is not strict JSON (a lone surrogate, NaN) must not take its page with it.
     page = split_leniently(body)
     if page is None:
-        answer = shown()
-        raise NotData(
-            f"DoorLoop's answer for {answer.path} is not whole JSON: it breaks off within its {len(body)} bytes.",
-            fix="Run it again; if it stays so, lower DOORLOOP_PAGE_SIZE, and look for a proxy that alters answers.",
-            answer=answer,
-        )
+        raise _broken(body, why, shown())
     return page
 
 
+def _broken(body: bytes, why: Exception, answer: Answer) -> NotData:
+    facts = {**FACTS, "path": answer.path, "count": len(body)}
+    if "truncated" in str(why):
+        return NotData.named("json-cut-off", facts=facts, answer=answer)
+    return NotData.named("bad-json", facts={**facts, "detail": _where(why)}, answer=answer)
+
+
+def _where(why: Exception) -> str:
+    """Where it goes wrong, without a byte of what stands there."""
+    if isinstance(why, RecursionError):
+        return "it is nested too deeply"
+    if isinstance(why, UnicodeDecodeError):
+        return "it is no UTF-8"
+    place = re.search(r"byte ([0-9]+)", str(why))
+    return f"it goes wrong at byte {place[1]}" if place else "it cannot be decoded"
+
+
 def _wrong_envelope(body: bytes, answer: Answer) -> NotData:
-    return NotData(
-        f"DoorLoop's answer for {answer.path} is JSON but not a page of records: {_envelope_fault(body)}.",
-        fix=f"Check that DOORLOOP_BASE_URL leads to DoorLoop's API ({DOCS}/pagination), then ask DoorLoop's support.",
-        answer=answer,
-    )
+    facts = {**FACTS, "path": answer.path, "detail": _envelope_fault(body), "see": f" ({DOCS}/pagination)"}
+    return NotData.named("wrong-envelope", facts=facts, answer=answer)
 
 
 def _envelope_fault(body: bytes) -> str:

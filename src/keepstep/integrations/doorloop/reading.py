@@ -22,6 +22,7 @@ from typing import Any
 
 from msgspec import Raw
 
+from keepstep.integrations.doorloop.answers import FACTS
 from keepstep.integrations.doorloop.order import (
     OVERLAP,
     Heads,
@@ -289,9 +290,9 @@ class EntityReading:
     def _true_size(self, asked: int, listing: Listing) -> int:
         got = len(listing.records)
         if not got and listing.total:
-            raise NotData(
-                f"DoorLoop says that {listing.response.path} has {listing.total} records but page 1 holds none.",
-                fix="Check that the key's role may read this entity; then ask DoorLoop's support.",
+            raise NotData.named(
+                "page-empty",
+                facts={**FACTS, "path": listing.response.path, "count": listing.total},
                 answer=listing.shown(),
             )
         return effective_size(asked, got, listing.total)
@@ -306,10 +307,10 @@ class EntityReading:
             # Records may have moved by just one page in the meantime: only both pages as they are now tell.
             again = await self._list(part, other.number, size, order)
             if listing.repeats(again):
-                raise NotData(
-                    f"Page {listing.number} of {listing.response.path} repeats page {other.number}: "
-                    "the page number is not heard, so the records after it can't be read.",
-                    fix="Look for a proxy that drops or caches query parameters, and check DOORLOOP_BASE_URL.",
+                numbers = {"count": listing.number, "detail": other.number}
+                raise NotData.named(
+                    "page-repeats",
+                    facts={**FACTS, "path": listing.response.path, **numbers},
                     answer=listing.shown(),
                 )
             return again.response.requests
