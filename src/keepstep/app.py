@@ -10,13 +10,13 @@ from importlib.metadata import version
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING
-from urllib.parse import unquote, urlsplit
+from urllib.parse import urlsplit
 
 import structlog
 from pydantic import SecretStr
 
 from keepstep.alerts.alerter import Arrangement
-from keepstep.config import Settings, catalogue, unknown_entities
+from keepstep.config import Settings, catalogue, oddities, unknown_entities
 from keepstep.integrations.http import is_loopback
 from keepstep.integrations.registry import Values, integrations
 from keepstep.model.errors import StoreError
@@ -24,6 +24,7 @@ from keepstep.model.integration import Integration
 from keepstep.model.run import Policy
 from keepstep.model.schema import SchemaPolicies
 from keepstep.reliability import tracing
+from keepstep.reliability.masking import secrets_within
 from keepstep.reliability.politeness import Rules
 from keepstep.service.accounts import Accounts
 from keepstep.service.alerts import Alerts
@@ -85,7 +86,7 @@ class App:
         """Every secret in the settings and every stored one met so far, to be masked in whatever is written."""
         values = (getattr(self.settings, name) for name in type(self.settings).model_fields)
         whole = [value.get_secret_value() for value in values if isinstance(value, SecretStr)]
-        return (*whole, *(part for secret in whole for part in _passwords(secret)), *self._stored_secrets)
+        return (*whole, *(part for secret in whole for part in secrets_within(secret)), *self._stored_secrets)
 
     def values(self, key: str) -> Values:
         """What the settings say about an integration."""
@@ -151,7 +152,7 @@ class App:
 
     def _setup(self, lines: list[SettingLine]) -> Setup:
         known = [entity.name for registered in self.registered.values() for entity in registered.entities]
-        problems = [*self.settings.problems, *unknown_entities(self.settings, known)]
+        problems = [*self.settings.problems, *unknown_entities(self.settings, known), *oddities(self.settings)]
         advice = [
             Advice(about=key, message=message, fix=fix)
             for key, registered in self.registered.items()
@@ -367,12 +368,3 @@ class _Catalogue:
 
     def is_secret(self, variable: str) -> bool:
         return catalogue.is_secret(variable)
-
-
-def _passwords(secret: str) -> list[str]:
-    """The password within an address, as written and as meant."""
-    try:
-        password = urlsplit(secret).password or ""
-    except ValueError:
-        password = ""
-    return [password, unquote(password)]

@@ -229,7 +229,7 @@ async def test_the_page_is_accessible_with_everything_on_it(
     await expect(page.locator("#log > div").first).to_be_visible()
     assert await violations(page) == []
     await page.locator("#errors summary").first.click()
-    await page.locator("#runs a").first.click()
+    await page.locator("#runs tbody a").first.click()
     await expect(page.locator("#drawer")).to_be_visible()
     assert await violations(page) == []
 
@@ -244,11 +244,11 @@ async def test_the_whole_way_by_keyboard_alone(browser: Watched, site: Served) -
     await expect(row(page, 1)).to_contain_text("succeeded")
     await page.keyboard.press("g")
     await page.keyboard.press("r")
-    await expect(page.locator("#runs a").first).to_be_focused()
+    await expect(page.locator("#runs tbody a").first).to_be_focused()
     await page.keyboard.press("Enter")
     await expect(page.locator("#drawer")).to_contain_text("Run 1 succeeded.")
     await page.keyboard.press("Escape")
-    await expect(page.locator("#runs a").first).to_be_focused()
+    await expect(page.locator("#runs tbody a").first).to_be_focused()
     await page.keyboard.press("p")
     await expect(page.locator("#ping")).to_contain_text("Answers")
     await page.keyboard.press("/")

@@ -42,11 +42,11 @@ async def repeating(site: Served, upstream: Upstream) -> None:
 
 
 FAULTS: dict[str, tuple[Break, str, str, str]] = {
-    "key refused": (fault("401"), ACT, "DoorLoop refuses the credentials", "key"),
-    "right missing": (fault("403"), ACT, "DoorLoop refuses to give owners", ""),
-    "web page instead of data": (fault("html"), ACT, "answers with something that is not data", "DOORLOOP_BASE_URL"),
-    "answer cut off": (fault("bad-json"), ACT, "answers with something that is not data", ""),
-    "one page again and again": (repeating, ACT, "answers with something that is not data", ""),
+    "key refused": (fault("401"), ACT, "the API key is refused", "key"),
+    "right missing": (fault("403"), ACT, "owners: the key may not read an entity", ""),
+    "web page instead of data": (fault("html"), ACT, "a web page comes instead of data", "DOORLOOP_BASE_URL"),
+    "answer cut off": (fault("bad-json"), ACT, "the answer is not JSON", ""),
+    "one page again and again": (repeating, ACT, "the same page comes again", ""),
     "pause asked for": (fault("429", retry_after=1800), RETRYING, "waits for DoorLoop", "tries again in"),
     "server faults": (fault("503"), RETRYING, "The breaker of DoorLoop is open", "tries again in"),
     "many records gone": (many_deleted, ACT, "40 deletions of leases wait for your decision", "Approve them"),

@@ -86,7 +86,7 @@ async def test_what_upstream_says_is_shown_as_text_and_never_as_part_of_the_page
     await page.locator("#letters li a").first.click()
     await expect(page.locator("#drawer")).to_contain_text("Payload")
     await page.keyboard.press("Escape")
-    await page.locator("#runs a").first.click()
+    await page.locator("#runs tbody a").first.click()
     await expect(page.locator("#drawer pre").first).to_contain_text("<!doctype html>")
     assert await page.locator("img[src=x]").count() == 0
     assert await page.locator("#part-glance").count() == 1

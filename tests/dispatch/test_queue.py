@@ -392,7 +392,7 @@ async def test_the_third_crash_of_a_run_is_its_last_and_says_so(
         assert (swept.requeued, swept.crashed) == (([run_id], []) if crash < 3 else ([], [run_id]))
     row = await runs.get(connection, run_id)
     assert row is not None
-    assert (row["state"], row["error"]["code"]) == ("crashed", "crashed")
+    assert (row["state"], row["error"]["code"]) == ("crashed", "run-crashed")
     assert "3 workers died" in row["error"]["message"]
     assert row["error"]["fix"]
     assert await jobs(connection) == []

@@ -107,11 +107,11 @@ def test_a_missing_migration_is_named_and_gone_when_it_is_applied(
 
 
 async def _refuses_without_it(dsn: str) -> None:
-    from keepstep.store import pings
+    from keepstep.store import alerts
 
     with pytest.raises(StoreError) as refused:
         async with Database(dsn).connection() as connection:
-            await pings.newest(connection, "doorloop")
+            await alerts.open_ones(connection)
     assert (refused.value.code, refused.value.fix) == (
         "migrations-missing", "Apply the migrations with: keepstep migrate",
     )  # fmt: skip

@@ -167,7 +167,8 @@ async def test_with_a_direct_address_beside_it_one_process_does_everything(
     assert ended.code == 143, ended.err
     assert "pooler" not in ended.err
     assert command("run", "doorloop", "--mode", "full", "--json").code == 0
-    assert command("doctor", "--json").json["ok"] is True
+    looked = command("doctor", "--json").json["checks"]  # nobody works any more, and nothing else is amiss
+    assert {check["name"] for check in looked if check["state"] == "failed"} <= {"scheduler", "worker"}
     assert "pooler" not in {check["name"] for check in command("doctor", "--json").json["checks"]}
     assert await left_behind(pooler) == []
 

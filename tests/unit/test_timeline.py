@@ -24,8 +24,9 @@ def entity(name: str, state: str = "succeeded") -> EntityRun:
 def event(number: int, seconds: float, kind: str, of: str | None = None, **data: Any) -> LoggedEvent:
     page = number if kind == "page" else None
     return LoggedEvent(
-        id=number, ts=at(seconds), type=kind, level="info", entity=of, page=page, rows=page, msg=kind, data=data
-    )
+        id=number, run_id=7, ts=at(seconds), type=kind, level="info", entity=of, page=page, rows=page, msg=kind,
+        data=data,
+    )  # fmt: skip
 
 
 def run(*events: LoggedEvent, entities: tuple[str, ...] = ("owners", "leases"), **changes: Any) -> RunDetail:

@@ -15,6 +15,7 @@ import aiohttp
 
 from keepstep.alerts.messages import Message
 from keepstep.integrations.http import environment_proxy
+from keepstep.reliability.masking import masked_text, secrets_within
 from keepstep.reliability.rate_headers import parse_rate_headers
 
 MOST_BYTES = 28 * 1024
@@ -118,11 +119,7 @@ async def deliver(webhook: str, message: Message) -> Delivery:
 
 def masked(text: str, webhook: str) -> str:
     """A text without the address and its signature."""
-    query = urlsplit(webhook).query
-    signature = next((part[4:] for part in query.split("&") if part.startswith("sig=")), "")
-    for secret in filter(None, (webhook, query, signature)):
-        text = text.replace(secret, "…")
-    return text
+    return masked_text(text, (webhook, urlsplit(webhook).query, *secrets_within(webhook)))
 
 
 def _adaptive_card(message: Message) -> dict[str, Any]:

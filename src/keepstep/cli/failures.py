@@ -12,6 +12,7 @@ import typer
 from keepstep.cli import exits, render
 from keepstep.cli.parts import MakeParts
 from keepstep.model.errors import KeepstepError
+from keepstep.reliability.masking import masked_text
 
 
 def report(error: KeepstepError, *, json: bool) -> int:
@@ -45,21 +46,14 @@ def unexpected(error: BaseException, make_parts: MakeParts, arguments: Sequence[
     details = "".join(traceback.format_exception(error))
     written = f"{datetime.now(UTC).isoformat()} keepstep {' '.join(arguments)}\n{details}\n"
     try:
-        _append(log, masked(written, secrets))
+        _append(log, masked_text(written, secrets))
     except OSError as failed:
         where = f"The details could not be written to {log} ({failed.strerror})."
     else:
         where = f"Please report it with the details in {log}."
     return KeepstepError(
-        f"Keepstep met an unexpected error: {masked(render.short(name, 200), secrets).rstrip('.')}.", fix=where
+        f"Keepstep met an unexpected error: {render.short(masked_text(name, secrets), 200).rstrip('.')}.", fix=where
     )
-
-
-def masked(text: str, secrets: Sequence[str]) -> str:
-    """Text without any of the secrets."""
-    for secret in sorted(secrets, key=len, reverse=True):
-        text = text.replace(secret, "••••") if secret else text
-    return text
 
 
 def silence_stdout() -> None:

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from keepstep.cli import arguments, render
-from keepstep.cli.exits import Usage
+from keepstep.cli.exits import FAILED, Usage
 from keepstep.cli.parts import parts_of
 from keepstep.cli.session import ask
 
@@ -38,6 +38,7 @@ def diff(
         return
     if not found.upstream.ok:
         render.complain(found.upstream.message, found.upstream.fix)
+        raise typer.Exit(FAILED)
     _show(found)
 
 

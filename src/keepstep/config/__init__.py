@@ -6,7 +6,8 @@ their defaults and ranges stand in ``docs/configuration.md``; a test compares th
 """
 
 from keepstep.config.display import Described, describe, masked, masked_database, reference
-from keepstep.config.settings import DEFAULT_ENTITIES, NAMES, Settings, unknown_entities
+from keepstep.config.sanity import oddities, unknown_entities
+from keepstep.config.settings import DEFAULT_ENTITIES, NAMES, Settings
 from keepstep.config.variable import Problem
 
 __all__ = [
@@ -18,6 +19,7 @@ __all__ = [
     "describe",
     "masked",
     "masked_database",
+    "oddities",
     "reference",
     "unknown_entities",
 ]

@@ -307,20 +307,6 @@ NAMES = tuple(variable.name for variable in VARIABLES.values())
 """Every environment variable that Keepstep reads."""
 
 
-def unknown_entities(settings: Settings, known: Iterable[str]) -> tuple[Problem, ...]:
-    """A problem for each name in ``SYNC_ENTITIES`` that no entity in ``known`` has. They are left out of runs."""
-    known = tuple(known)
-    problems = []
-    for name in settings.sync_entities:
-        if name in known:
-            continue
-        close = get_close_matches(name, known, n=1)
-        fix = f"Did you mean {close[0]}? " if close else ""
-        message = f"SYNC_ENTITIES names {_quoted(name)}, which is no entity; it is left out."
-        problems.append(Problem("SYNC_ENTITIES", message, f"{fix}Known are {', '.join(known)}."))
-    return tuple(problems)
-
-
 def plain(value: object) -> str:
     """A value as one would write it in the environment."""
     match value:
@@ -368,9 +354,9 @@ def _replace(field: str, text: str, detail: ErrorDetails) -> tuple[Problem, Any]
         )
     elif limits:
         whole = "a number" if Settings.model_fields[field].annotation is float else "a whole number"
-        reason, fix = f"is {_quoted(text)}, not {whole}", f"Give {whole} from {accepts(field)}."
+        reason, fix = f"is {quoted(text)}, not {whole}", f"Give {whole} from {accepts(field)}."
     elif about.accepts == "true or false":
-        reason, fix = f"is {_quoted(text)}, neither true nor false", "Write true or false."
+        reason, fix = f"is {quoted(text)}, neither true nor false", "Write true or false."
     else:
         reason, fix = "cannot be read", f"Give {accepts(field)}."
     taken = f"{instead:.15g}" if instead is not None else default_text(field)
@@ -400,6 +386,7 @@ def _misspelt(environ: Mapping[str, str]) -> Iterable[Problem]:
             yield Problem(name, f"{name} is not a setting of Keepstep; it is ignored.", f"Did you mean {close[0]}?")
 
 
-def _quoted(text: str) -> str:
+def quoted(text: str) -> str:
+    """A value, unless it is too long to be shown."""
     # A long value may be a key pasted into the wrong variable.
     return ascii(text) if len(text) <= 16 else f"a value of {len(text)} characters"

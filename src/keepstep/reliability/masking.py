@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
+from urllib.parse import parse_qsl, unquote, urlsplit
 
 MASK = "••••"
 MOST_CHARACTERS = 500
@@ -10,6 +11,9 @@ MOST_VALUES = 50
 DEEPEST = 6
 SHORTEST_SECRET = 6
 """Secrets shorter than this are not looked for in texts: they would be found in the middle of ordinary words."""
+
+SHORTEST_TOKEN = 12
+"""Values of a query shorter than this (a version, a permission) are no signatures."""
 
 _SECRET_ANYWHERE = frozenset(
     ("password", "passwd", "passphrase", "secret", "credential", "webhook", "authorization", "cookie", "dsn")
@@ -29,6 +33,24 @@ def is_secret(name: str) -> bool:
     if not words or " ".join(words) in _NO_SECRETS:
         return False
     return words[-1] in _SECRET_AT_THE_END or not _SECRET_ANYWHERE.isdisjoint(words)
+
+
+def secrets_within(address: str) -> tuple[str, ...]:
+    """The secret parts of an address: its password, and what its query gives (a webhook's signature).
+
+    Each as written and as meant; nothing where it is no address.
+    """
+    try:
+        parts = urlsplit(address)
+        password = parts.password or ""
+    except ValueError:
+        return ()
+    if not parts.scheme:
+        return ()
+    values = [value for _, value in parse_qsl(parts.query) if len(value) >= SHORTEST_TOKEN]
+    written = [part.partition("=")[2] for part in parts.query.split("&")]
+    found = [password, unquote(password), *values, *(value for value in written if len(value) >= SHORTEST_TOKEN)]
+    return tuple(dict.fromkeys(filter(None, found)))
 
 
 def masked_text(text: str, secrets: Iterable[str] = ()) -> str:

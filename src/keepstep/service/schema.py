@@ -44,7 +44,7 @@ class SchemaColumn(Shape):
     in_payload: bool
     in_table: bool
     verdict: Annotated[str, one_of("column", "extra", "absent", "missing", "unknown")]
-    change: Annotated[str | None, one_of("new", "missing", "type-changed")] = None
+    change: Annotated[str, one_of("new", "missing", "type-changed")] | None = None
     types: dict[str, int]
     rows: int | None
     evolved: bool = False

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 
+from keepstep.model.diagnosis import TABLE, fault_of
 from keepstep.service.readiness import Readiness
 from keepstep.service.setup import Advice
 from keepstep.service.shapes import HeldDeletions, RunSummary
@@ -95,16 +96,12 @@ def _failures(facts: Facts) -> Iterator[Trouble]:
 
 def _failure(facts: Facts, run: RunSummary, names: list[str]) -> Trouble:
     error = next((one.error for one in run.entities if one.error and one.entity in names), None) or run.error or {}
-    code = str(error.get("code", ""))
-    title = {
-        "auth-failed": f"{facts.title} refuses the credentials",
-        "not-data": f"{facts.title} answers with something that is not data",
-        "permanent": f"{facts.title} refuses to give {_named(names)}",
-        "transient": f"{facts.title} does not answer",
-    }.get(code, f"{_named(names).capitalize()} cannot be read" if run.result == "failed" else "A run crashed")
+    fault = fault_of(error) if error else TABLE["run-crashed"]
+    what = fault.title if fault else "A run failed"
     return Trouble(
-        Severity.ACT, title, str(error.get("message") or ""), str(error.get("fix") or ""), "runs", run_id=run.run_id
-    )
+        Severity.ACT, f"{facts.title}, {_named(names)}: {what[:1].lower()}{what[1:]}", str(error.get("message") or ""),
+        str(error.get("fix") or ""), "runs", run_id=run.run_id,
+    )  # fmt: skip
 
 
 def _waits(facts: Facts) -> Iterator[Trouble]:

@@ -25,7 +25,6 @@ from urllib.parse import quote
 
 import keepstep
 from keepstep.model.errors import StoreError
-from keepstep.reliability.loop import Loop
 from keepstep.store import embedded_home
 from keepstep.store.embedded_layout import (
     BYE,
@@ -149,6 +148,8 @@ class EmbeddedPostgres:
                 if on_wait:
                     on_wait(f"{error.message} {error.fix}")
             return LOOK_S
+
+        from keepstep.reliability.loop import Loop  # the server itself starts with the standard library alone
 
         async with Loop("embedded database", look).running():
             yield

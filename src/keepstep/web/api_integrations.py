@@ -16,6 +16,8 @@ from keepstep.web.openapi import problems
 from keepstep.web.parameters import Body, InPath, Word
 from keepstep.web.security import Admin, needs
 
+_VIEWER = [needs(Role.VIEWER)]
+
 
 class NewPolicy(Body):
     """The policy of one entity; without one it goes back to the default."""
@@ -26,27 +28,28 @@ class NewPolicy(Body):
 
 def router(service: Service) -> APIRouter:
     """The routes."""
-    routes = APIRouter(prefix="/api/admin/integrations", tags=["integrations"], dependencies=[needs(Role.VIEWER)])
+    routes = APIRouter(prefix="/api/admin/integrations", tags=["integrations"])
 
-    @routes.get("", summary="Every integration with its health")
+    @routes.get("", summary="Every integration with its health", dependencies=_VIEWER)
     async def integrations() -> list[IntegrationView]:
         return await service.inspection.all()
 
     @routes.get(
         "/{integration}/ping", summary="Whether upstream answers and takes the credentials",
-        description="200 also when it does not: the reason is the answer.",
+        description="200 also when it does not: the reason is the answer.", dependencies=_VIEWER,
     )  # fmt: skip
     async def ping(integration: InPath) -> PingAnswer:
         return await service.inspection.ping(integration)
 
     @routes.get(
-        "/{integration}/pings", summary="How upstream answered lately when it was asked by itself, newest first"
-    )
+        "/{integration}/pings", summary="How upstream answered lately when it was asked by itself, newest first",
+        dependencies=_VIEWER,
+    )  # fmt: skip
     async def pings(integration: InPath, limit: Annotated[int, Query(ge=1, le=500)] = 100) -> list[PingSample]:
         service.inspection.known(integration)
         return await service.pinger.samples(integration, limit=limit)
 
-    @routes.get("/{integration}/check", summary="What one endpoint of upstream answers")
+    @routes.get("/{integration}/check", summary="What one endpoint of upstream answers", dependencies=_VIEWER)
     async def check(
         integration: InPath,
         endpoint: Annotated[Word, Query(description="An entity, or a path of upstream's API.", examples=["owners"])],
@@ -54,15 +57,23 @@ def router(service: Service) -> APIRouter:
     ) -> CheckAnswer:
         return await service.inspection.check(integration, endpoint, page_size=page_size)
 
-    @routes.get("/{integration}/config", summary="How it is set up, masked, and what is wrong with that")
+    @routes.get(
+        "/{integration}/config", summary="How it is set up, masked, and what is wrong with that", dependencies=_VIEWER
+    )
     async def config(integration: InPath) -> Setup:
         return await service.inspection.config(integration)
 
-    @routes.get("/{integration}/schema-diff", summary="The names that upstream gives against the table's columns")
+    @routes.get(
+        "/{integration}/schema-diff",
+        summary="The names that upstream gives against the table's columns",
+        dependencies=_VIEWER,
+    )
     async def schema_diff(integration: InPath, entity: Annotated[Word, Query(examples=["owners"])]) -> SchemaDiff:
         return await service.schemas.diff(integration, entity)
 
-    @routes.get("/{integration}/schema-policy", summary="What becomes of fields that are not documented")
+    @routes.get(
+        "/{integration}/schema-policy", summary="What becomes of fields that are not documented", dependencies=_VIEWER
+    )
     async def policies(integration: InPath) -> list[PolicyView]:
         return await service.schemas.policies(integration)
 
