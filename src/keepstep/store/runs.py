@@ -207,6 +207,14 @@ async def count_flush(
         raise AlreadyCounted
 
 
+async def count_requests(connection: Connection, session: RunSession) -> None:
+    """Add the requests that no page told of: failed ones, and pages fetched ahead. Comes before the run's end."""
+    if session.uncounted:
+        names, counts = list(session.uncounted), list(session.uncounted.values())
+        parameters = {"run": session.run_id, "entities": names, "requests": counts}
+        await connection.execute(_RUNS["count_requests"], parameters)
+
+
 async def finish_entity(
     connection: Connection,
     session: RunSession,
