@@ -315,7 +315,7 @@ async def hold_off(connection: Connection, integration: str) -> int:
 async def is_active(connection: Connection, owner: int) -> bool:
     """Whether a live run holds the connection."""
     holder = await (await connection.execute(_LOCKS["holder"], {"connection": owner})).fetchone()
-    return bool(holder and holder["alive"])
+    return bool(holder and holder["is_fresh"] and holder["is_there"])
 
 
 async def settle_held(connection: Connection, run_id: int, entity: str, *, deleted: int) -> None:
