@@ -173,7 +173,7 @@ class Runner:
                 await self._remember(shape, writes=writes)
                 raise
             finally:
-                if more := self._integration.requests - counted:
+                if (more := self._integration.requests - counted) > 0:
                     session.uncounted[entity.name] = session.uncounted.get(entity.name, 0) + more
             await self._remember(shape, writes=writes)
             return outcome
