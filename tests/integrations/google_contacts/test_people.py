@@ -48,11 +48,8 @@ def test_an_empty_page_needs_no_list(body: bytes) -> None:
 
 def test_a_person_that_is_not_strict_json_does_not_take_its_page_along() -> None:
     good = json.dumps(person("people/c2")).encode()
-    body = (
-        b'{"connections":[{"resourceName":"people/c1","etag":"\\ud800"},'
-        + good
-        + b'],"nextSyncToken":"s","totalItems":2}'
-    )
+    odd = b'{"resourceName":"people/c1","etag":"\\ud800"}'
+    body = b'{"connections":[' + odd + b"," + good + b'],"nextSyncToken":"s","totalItems":2}'
     bad = b'{"resourceName":"people/c1","names":[{"displayName":NaN}]}'
     worse = body.replace(odd, bad)
 
