@@ -22,7 +22,7 @@ class Loose:
 
 
 def split_list(body: bytes, name: str) -> Loose | None:
-    """The records of the list ``name`` in an object, or None when the body is not a whole one.
+    """The records of the list ``name`` in an object, or None when the body is not a whole one, or has no such list.
 
     Looks only at strings and brackets, so that whatever is wrong inside a record stays inside that record.
     """
@@ -32,6 +32,7 @@ def split_list(body: bytes, name: str) -> Loose | None:
     heads: dict[str, bytes] = {}
     list_from: int | None = None
     record_from = end = 0
+    found = False
     for mark in _MARK.finditer(body):
         text = mark[0]
         if text[:1] == b'"':
@@ -60,7 +61,7 @@ def split_list(body: bytes, name: str) -> Loose | None:
                 if brackets.pop() != text:
                     return None
                 if in_list:
-                    list_from = None
+                    list_from, found = None, True
                 end = mark.end()
                 if not brackets:
                     break
@@ -68,7 +69,7 @@ def split_list(body: bytes, name: str) -> Loose | None:
             return None
     if not all(_tolerable(record) for record in records):
         return None
-    if brackets or body[:1] != b"{" or body[end:].strip() or end == 0:
+    if not found or brackets or body[:1] != b"{" or body[end:].strip() or end == 0:
         return None
     return Loose(records, heads)
 

@@ -64,8 +64,9 @@ def decode_envelope(response: Response, shown: Callable[[], Answer]) -> Envelope
 
 
 def _is_page(body: bytes) -> bool:
-    names = msgspec.json.decode(body, type=dict[str, Raw])
-    return not names or any(name in names for name in _KNOWN)
+    """Whether an object without people is an empty page: nothing else in it looks as if it held something."""
+    values = msgspec.json.decode(body, type=dict[str, Raw])
+    return all(name in _KNOWN or bytes(value)[:1] not in (b"[", b"{") for name, value in values.items())
 
 
 def _broken(body: bytes, why: Exception, answer: Answer) -> NotData:
@@ -97,6 +98,6 @@ def _fault(body: bytes) -> str:
         return "it is no object"
     if bytes(value.get("connections", b"["))[:1] != b"[":
         return '"connections" is not a list'
-    if not any(name in value for name in _KNOWN):
-        return "it has neither connections nor a token"
+    if not any(name in value for name in _KNOWN) or "connections" not in value:
+        return "it has no connections, but something else"
     return "a token is no text, or a total no whole number of at least 0"
