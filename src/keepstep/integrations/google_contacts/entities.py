@@ -16,7 +16,7 @@ PERSON_FIELDS = (
     "sipAddresses", "skills", "urls", "userDefined",
 )  # fmt: skip
 """What is asked for. The same on every request: Google refuses a token that comes with another mask."""
-NO_IDENTIFIER = "no_identifier"
+NO_IDENTIFIER = "skipped_no_identifier"
 """Why a person is no contact: neither an e-mail address nor a phone number."""
 
 
