@@ -16,7 +16,7 @@ from keepstep.integrations.google_contacts.envelope import decode_envelope
 from keepstep.integrations.google_contacts.memory import Memory
 from keepstep.integrations.google_contacts.pages import PAGES
 from keepstep.integrations.google_contacts.position import MASK, Position
-from keepstep.integrations.google_contacts.reading import Listing, PeopleReading
+from keepstep.integrations.google_contacts.reading import Listing, Order, PeopleReading
 from keepstep.integrations.http import HttpClient, Response, Timeouts, without_credentials
 from keepstep.integrations.oauth import Provider
 from keepstep.model.diagnosis import said
@@ -75,6 +75,7 @@ class GoogleContacts:
         self.page_size = normal_page_size(page_size)
         self._clock = clock
         self._memory = Memory(clock)
+        self._order = Order()
         self._expired = ""
         self._client = HttpClient(
             self.base_url,
@@ -103,16 +104,18 @@ class GoogleContacts:
         The contacts are made of what was just read of the connections where that is the same reading.
         """
         made, keeps = PAGES[entity.name], entity.name == CONNECTIONS.name
-        source = PeopleReading(self._ask, reading, page_size=self.page_size, clock=self._clock)
+        source = PeopleReading(self._ask, reading, page_size=self.page_size, clock=self._clock, order=self._order)
         begins = source.start()
         if begins.sync_token and begins.sync_token == self._expired:
             raise ChangesLost.named(
                 "changes-lost", facts={**FACTS, "path": entity.name, "detail": "its sync token has expired"}
             )
         whole = begins.number == 1 and not begins.done
-        if keeps:
-            self._memory.begin(begins.sync_token if whole else None)
-        elif whole and (kept := self._memory.take(begins.sync_token)) is not None:
+        if keeps and whole:
+            self._memory.begin(source.mark)
+        elif keeps:
+            self._memory.forget()
+        elif whole and (kept := self._memory.take(source.mark)) is not None:
             for sheet in kept:
                 yield made(replace(sheet, requests=0))
             return
@@ -176,7 +179,7 @@ class GoogleContacts:
 
     async def aclose(self) -> None:
         """Close the connections."""
-        self._memory.begin(None)
+        self._memory.forget()
         await self._client.aclose()
 
     async def _ask(self, position: Position) -> Listing:
