@@ -211,9 +211,8 @@ async def test_a_row_whose_record_is_skipped_now_is_deleted(story: Story) -> Non
     await story.load()
 
     delta = await story.run([page(skipped={"skipped_tiny": ["t1", "s1"]})])
-    full = await story.run(
-        [page("t0", "t3", "t4", "t5", total=6, skipped={"skipped_tiny": ["t1", "t2"]})], mode=Mode.BACKFILL
-    )
+    whole = page("t0", "t3", "t4", "t5", total=6, skipped={"skipped_tiny": ["t1", "t2"]})
+    full = await story.run([whole], [whole], mode=Mode.BACKFILL)
 
     assert counts_of(delta) == {"deleted": 1}
     assert delta.skipped == {"skipped_tiny": 2}
@@ -268,6 +267,48 @@ async def test_the_drop_guard_holds_what_a_reading_of_everything_does_not_find(s
     run = await story.run([ChangesLost("The token is old.")], everything, everything)
 
     assert run.result == "held"
+    assert len(await story.live()) == 60
+
+
+async def test_a_delta_that_would_delete_too_many_becomes_a_reading_that_a_person_decides_on(story: Story) -> None:
+    await story.load(60)
+    few, more = ([f"t{n}" for n in range(first, last)] for first, last in ((0, 20), (20, 50)))
+    everything = [page(*(f"t{n}" for n in range(50, 60)), total=10)]
+
+    run = await story.run(
+        [page("t55", gone=few, last=False), page(gone=more, number=2)], everything, everything, flush_rows=1
+    )
+
+    assert run.result == "held"
+    assert len(await story.live()) == 40
+    [held] = await story.sync.sql("SELECT delete_rows, live_rows FROM keepstep.held_deletions")
+    assert (held["delete_rows"], held["live_rows"]) == (30, 40)
+    [event] = [event for event in story.events if event.type == "changes-lost"]
+    assert "50 of 60 records are gone at once" in event.msg
+
+
+async def test_the_guard_of_a_delta_follows_the_policy_and_a_dry_run_says_so(story: Story) -> None:
+    await story.load(60)
+    script = [page(gone=[f"t{n}" for n in range(50)])]
+    everything = [page(*(f"t{n}" for n in range(50, 60)), total=10)]
+
+    dry = await story.run(script, everything, everything, dry_run=True)
+    run = await story.run(script, drop_percent=90)
+
+    report = entity_of(dry, "things").report
+    assert report is not None
+    assert (report["deleted"], report["wouldBeHeld"]) == (50, True)
+    assert counts_of(run) == {"deleted": 50}
+
+
+async def test_skipping_most_records_is_for_a_person_to_decide_too(story: Story) -> None:
+    await story.load(60)
+    most = [f"t{n}" for n in range(50)]
+    everything = [page(*(f"t{n}" for n in range(50, 60)), total=60, skipped={"skipped_tiny": most})]
+
+    run = await story.run([page(skipped={"skipped_tiny": most})], everything, everything)
+
+    assert (run.result, run.skipped) == ("held", {"skipped_tiny": 50})
     assert len(await story.live()) == 60
 
 

@@ -8,6 +8,7 @@ from keepstep.integrations.google_contacts.connector import GoogleContacts
 from keepstep.integrations.google_contacts.emulator.options import EmulatorOptions
 from keepstep.integrations.google_contacts.emulator.server import GoogleEmulator
 from keepstep.integrations.google_contacts.entities import ENTITIES
+from keepstep.service.commands import Commands
 from keepstep.service.shapes import RunSummary
 from tests.integrations.google_contacts.account import GoogleUpstream, MemoryStore
 from tests.support.sync import Sync
@@ -21,6 +22,7 @@ class GoogleSync(Sync):
 
     def __init__(self, dsn: str, google: GoogleUpstream) -> None:
         super().__init__(dsn, google.emulator, entities=ENTITIES)  # type: ignore[arg-type]
+        self.commands = Commands(self.database, self.lent, {GoogleContacts.key: ENTITIES})
         self.google = google
         self.emulator = google.emulator
         self.store = MemoryStore(google.tokens())

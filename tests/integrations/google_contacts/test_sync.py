@@ -138,6 +138,19 @@ async def test_a_mass_deletion_found_by_a_full_reading_waits_for_a_person(google
     assert len(await google.live("connections")) == PEOPLE
 
 
+async def test_a_mass_deletion_that_upstream_tells_waits_for_a_person_too(google: GoogleSync) -> None:
+    await google.delta()
+    google.emulator.change(delete=PEOPLE - 5)
+
+    run = await google.delta()
+
+    assert [entity.state for entity in run.entities] == ["held", "held"]
+    assert len(await google.live("connections")) == PEOPLE
+    await google.commands.approve(run.run_id, by="anna", reason="They are gone.")
+    await google.assert_in_step()
+    assert counts_of(await google.delta()) == {}
+
+
 async def test_the_sync_token_commits_with_the_last_page_and_not_before(google: GoogleSync) -> None:
     google.emulator.fault("503", page=3, forever=True)
     failed = await google.delta(flush_rows=1)
