@@ -62,11 +62,11 @@ class Provider:
 
 @dataclass(frozen=True, slots=True)
 class Client:
-    """This application, as the authorisation server knows it."""
+    """This application, as the authorisation server knows it. ``redirect_uri`` matters to a consent only."""
 
     id: str
     secret: str = field(repr=False)
-    redirect_uri: str
+    redirect_uri: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,7 +17,7 @@ from keepstep.integrations.google_contacts.memory import Memory
 from keepstep.integrations.google_contacts.pages import PAGES
 from keepstep.integrations.google_contacts.position import MASK, Position
 from keepstep.integrations.google_contacts.reading import Listing, Order, PeopleReading
-from keepstep.integrations.http import HttpClient, Response, Timeouts, without_credentials
+from keepstep.integrations.http import HttpClient, Response, Timeouts, split_url, without_credentials
 from keepstep.integrations.oauth import Provider
 from keepstep.model.diagnosis import said
 from keepstep.model.errors import (
@@ -50,6 +50,12 @@ GOOGLE = Provider(
 )
 
 
+def provider_for(base_url: str) -> Provider:
+    """Where consent to read from an address is given: at Google, or at the emulator that answers there."""
+    host = split_url(base_url).hostname or ""
+    return GOOGLE if host == "googleapis.com" or host.endswith(".googleapis.com") else GOOGLE.at(base_url)
+
+
 class GoogleContacts:
     """The contacts of one Google account. ``credentials`` prove that it may be read: ``Access``."""
 
@@ -77,6 +83,7 @@ class GoogleContacts:
         self._memory = Memory(clock)
         self._order = Order()
         self._expired = ""
+        self._credentials = credentials
         self._client = HttpClient(
             self.base_url,
             title=self.title,
@@ -181,6 +188,7 @@ class GoogleContacts:
         """Close the connections."""
         self._memory.forget()
         await self._client.aclose()
+        await self._credentials.aclose()
 
     async def _ask(self, position: Position) -> Listing:
         return self._decoded(await self._client.get_page(PATH, position.params))
