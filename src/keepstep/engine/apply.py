@@ -295,7 +295,7 @@ class Apply:
             words, level = f"{words}; {stay} rows {why} stay", "warning"
         await seen.drop(connection)
         # What a full reading learned says "everything up to here is in": not so while rows stay that may be gone.
-        if progress.facts is not None and not (stay and found.decision is Deletions.UNPROVEN):
+        if progress.facts is not None and not stay:
             await checkpoints.put_facts(connection, owner, name, progress.facts)
         watermark = progress.high if progress.whole else None
         return await self._finish(connection, progress, state, words, watermark=watermark, deleted=deleted, level=level)
