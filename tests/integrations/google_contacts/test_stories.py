@@ -63,7 +63,8 @@ class Story:
 
 
 @pytest.mark.parametrize("seed", range(10))
-async def test_whatever_happens_a_quiet_run_brings_both_tables_in_step(dsn: str, seed: int) -> None:
+async def test_whatever_happens_quiet_runs_bring_both_tables_in_step(dsn: str, seed: int) -> None:
+    """One is enough, unless it ends a reading that was interrupted while the account moved: then it says what stays."""
     async with google_account(people=45, seed=seed) as account:
         google = GoogleSync(dsn, account)
         story = Story(google, seed)
@@ -72,6 +73,9 @@ async def test_whatever_happens_a_quiet_run_brings_both_tables_in_step(dsn: str,
         google.emulator.switch(paging="stable")
 
         run = await google.run(mode=Mode.DELTA)
+        if await story.differences():
+            assert any("stay" in (entity.completeness or "") for entity in run.entities), run
+            run = await google.run(mode=Mode.DELTA)
 
         assert run.result == "succeeded", run.error
         assert await story.differences() == []
