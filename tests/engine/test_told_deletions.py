@@ -31,7 +31,7 @@ def page(*keys: str, **given: Any) -> Page:
 class Scripted:
     """An upstream that gives the pages it was told to, one script for each reading."""
 
-    key, title, base_url = "scripted", "Scripted", ""
+    key, title, base_url, requests = "scripted", "Scripted", "", 0
     entities = (THINGS,)
 
     def __init__(self) -> None:
