@@ -29,6 +29,7 @@ from keepstep.reliability.politeness import Rules
 from keepstep.service.accounts import Accounts
 from keepstep.service.alerts import Alerts
 from keepstep.service.audit import Audit
+from keepstep.service.auto_sync import AutoSync
 from keepstep.service.commands import Commands
 from keepstep.service.connectors import Connectors, InEffect
 from keepstep.service.core import Service
@@ -291,9 +292,8 @@ class App:
         vault = Vault(self._secret_keys)
         preferences = Preferences(database, _Catalogue(self), vault, audit)
         limits = Limits(database, self.rules, audit)
-        schedules = Schedules(
-            database, audit, {key: [e.name for e in known] for key, known in entities.items()}, self._scheduled()
-        )
+        names = {key: [entity.name for entity in known] for key, known in entities.items()}
+        schedules = Schedules(database, audit, names, self._scheduled())
         credentials = Credentials(database, vault, audit, _CREDENTIALS, self._locked_credentials(), schedules)
         troubles = Troubles(database, credentials, preferences, self.home)
         overview = Overview(database, entities, schedules, limits, preferences, troubles)
@@ -310,6 +310,7 @@ class App:
             accounts=Accounts(database, audit, admin_token=self._admin_token),
             audit=audit,
             schedules=schedules,
+            auto_sync=AutoSync(database, audit, names),
             credentials=credentials,
             connectors=connectors,
             preferences=preferences,

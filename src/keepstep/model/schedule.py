@@ -43,8 +43,9 @@ class Role(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """Who a request comes from. ``user_id`` is None for tokens."""
+    """Who a request comes from. ``user_id`` is None for tokens; ``owner`` is whose connections are their own."""
 
     name: str
     role: Role
     user_id: int | None = None
+    owner: str = ""

@@ -3,10 +3,11 @@
 import hmac
 import ipaddress
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cached_property
+from typing import Any
 
 from keepstep.model.errors import Conflict, NotAllowed, NotFound, NotSignedIn, TooManyTries
 from keepstep.model.schedule import Identity, Role
@@ -76,7 +77,7 @@ class Accounts:
         """Who has these credentials, None for nobody. A token, where there is one, decides alone."""
         if token is not None:
             if self._admin is not None and hmac.compare_digest(digest(token), self._admin):
-                return Identity(token_name(ADMIN_TOKEN), Role.ADMIN)
+                return Identity(token_name(ADMIN_TOKEN), Role.ADMIN, owner=token_name("admin"))
             return await self.tokens.identify(token)
         return await self._of_session(session) if session else None
 
@@ -109,7 +110,7 @@ class Accounts:
             await store.add_session(connection, row["id"], digest(session), lives=self._limits.lives)
             await store.end_try(connection, tries, name=counted)
             await self._audit.record(row["name"], "login", {"address": address}, "ok", within=connection)
-        return SignedIn(session, Identity(row["name"], Role(row["role"]), row["id"]), self._limits.lives)
+        return SignedIn(session, _user(row), self._limits.lives)
 
     async def sign_out(self, session: str) -> None:
         """End a session; harmless when there is none."""
@@ -189,7 +190,11 @@ class Accounts:
     async def _of_session(self, session: str) -> Identity | None:
         async with self._database.connection() as connection:
             row = await store.use_session(connection, digest(session), idle=self._limits.idle)
-        return None if row is None else Identity(row["name"], Role(row["role"]), row["id"])
+        return None if row is None else _user(row)
+
+
+def _user(row: Mapping[str, Any]) -> Identity:
+    return Identity(row["name"], Role(row["role"]), row["id"], owner=str(row["id"]))
 
 
 def _of_name(name: str) -> str:

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from keepstep.service.accounts import Accounts
 from keepstep.service.alerts import Alerts
 from keepstep.service.audit import Audit
+from keepstep.service.auto_sync import AutoSync
 from keepstep.service.commands import Commands
 from keepstep.service.connectors import Connectors
 from keepstep.service.errors_view import Errors
@@ -33,6 +34,7 @@ class Service:
     credentials: Credentials
     connectors: Connectors
     schedules: Schedules
+    auto_sync: AutoSync
     preferences: Preferences
     limits: Limits
     pinger: Pinger

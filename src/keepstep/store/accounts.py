@@ -78,7 +78,7 @@ async def tokens(connection: Connection) -> list[Row]:
 
 
 async def use_token(connection: Connection, token_hash: bytes) -> Row | None:
-    """Name and role of a token that is not revoked."""
+    """Id, name and role of a token that is not revoked."""
     return await _one(connection, "use_token", hash=token_hash)
 
 

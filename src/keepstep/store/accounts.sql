@@ -63,7 +63,7 @@ WITH used AS (
     WHERE token_hash = %(hash)s AND revoked_at IS NULL
       AND (last_used_at IS NULL OR last_used_at < now() - interval '1 minute')
 )
-SELECT name, role FROM keepstep.api_tokens WHERE token_hash = %(hash)s AND revoked_at IS NULL
+SELECT id, name, role FROM keepstep.api_tokens WHERE token_hash = %(hash)s AND revoked_at IS NULL
 
 -- name: revoke_token
 -- The row stays: the admin log speaks of it.

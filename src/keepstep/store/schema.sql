@@ -17,6 +17,22 @@ BEGIN
 END
 $$;
 
+CREATE FUNCTION keepstep.connection_was_changed() RETURNS trigger
+    LANGUAGE plpgsql
+    AS $$
+BEGIN
+    IF NEW.state = 'connected' THEN
+        PERFORM keepstep.make_due(s.id) FROM keepstep.schedules s
+        WHERE s.connection_id = NEW.id AND s.enabled
+          AND NOT EXISTS (SELECT FROM keepstep.schedule_times t WHERE t.schedule_id = s.id);
+    ELSE
+        DELETE FROM keepstep.schedule_times t USING keepstep.schedules s
+        WHERE s.connection_id = NEW.id AND t.schedule_id = s.id;
+    END IF;
+    RETURN NULL;
+END
+$$;
+
 CREATE PROCEDURE keepstep.dispatch(IN batch integer DEFAULT 500)
     LANGUAGE plpgsql
     AS $$
@@ -152,7 +168,8 @@ CREATE FUNCTION keepstep.make_due(schedule bigint, moment timestamp with time zo
     INSERT INTO keepstep.schedule_times (schedule_id, due_at, delta_at, full_at)
     SELECT s.id, moment, moment, keepstep.next_full(
         moment, s.full_at_hour_utc, keepstep.jitter(s.id, 86400), keepstep.full_done_today(s.id, moment))
-    FROM keepstep.schedules s WHERE s.id = schedule AND s.enabled
+    FROM keepstep.schedules s JOIN keepstep.connections c ON c.id = s.connection_id
+    WHERE s.id = schedule AND s.enabled AND (c.owner_id IS NULL OR c.state = 'connected')
     ON CONFLICT (schedule_id) DO UPDATE
     SET due_at = excluded.due_at, delta_at = excluded.delta_at, full_at = excluded.full_at;
     SELECT pg_notify('keepstep_schedules', '')
@@ -396,8 +413,26 @@ CREATE TABLE keepstep.connections (
     created_at timestamp with time zone DEFAULT now() NOT NULL,
     credentials bytea,
     credentials_set_at timestamp with time zone,
-    CONSTRAINT connections_credentials_check CHECK (((credentials IS NULL) = (credentials_set_at IS NULL)))
+    workspace text,
+    refused_at timestamp with time zone,
+    refused_reason text,
+    paused_at timestamp with time zone,
+    paused_by text,
+    paused_reason text,
+    state text GENERATED ALWAYS AS (
+CASE
+    WHEN (paused_at IS NOT NULL) THEN 'paused'::text
+    WHEN (refused_at IS NOT NULL) THEN 'needs-reconnect'::text
+    WHEN ((credentials IS NULL) AND (owner_id IS NOT NULL)) THEN 'needs-connecting'::text
+    ELSE 'connected'::text
+END) STORED NOT NULL,
+    CONSTRAINT connections_credentials_check CHECK (((credentials IS NULL) = (credentials_set_at IS NULL))),
+    CONSTRAINT connections_owner_check CHECK ((owner_id <> ''::text)),
+    CONSTRAINT connections_paused_check CHECK ((((paused_at IS NULL) = (paused_by IS NULL)) AND ((paused_at IS NULL) = (paused_reason IS NULL)))),
+    CONSTRAINT connections_refused_check CHECK (((refused_at IS NULL) = (refused_reason IS NULL)))
 );
+
+COMMENT ON COLUMN keepstep.connections.state IS 'a shared connection may have its credentials in the environment';
 
 CREATE TABLE keepstep.events (
     id bigint NOT NULL,
@@ -978,6 +1013,10 @@ CREATE INDEX checkpoints_of_run ON keepstep.checkpoints USING btree (run_id);
 
 CREATE UNIQUE INDEX connections_integration_owner ON keepstep.connections USING btree (integration, COALESCE(owner_id, ''::text));
 
+CREATE INDEX connections_of_owner ON keepstep.connections USING btree (owner_id) WHERE (owner_id IS NOT NULL);
+
+CREATE INDEX connections_of_workspace ON keepstep.connections USING btree (integration, workspace) WHERE (workspace IS NOT NULL);
+
 CREATE INDEX dead_letters_newest ON keepstep.dead_letters USING btree (entity, state, id DESC);
 
 CREATE INDEX dead_letters_of_run ON keepstep.dead_letters USING btree (run_id);
@@ -1031,6 +1070,8 @@ CREATE INDEX sessions_of_user ON keepstep.sessions USING btree (user_id);
 CREATE UNIQUE INDEX users_name ON keepstep.users USING btree (lower(name));
 
 CREATE TRIGGER connection_has_no_runs BEFORE DELETE ON keepstep.connections FOR EACH ROW EXECUTE FUNCTION keepstep.connection_has_no_runs();
+
+CREATE TRIGGER connection_was_changed AFTER UPDATE ON keepstep.connections FOR EACH ROW WHEN (((new.owner_id IS NOT NULL) AND (old.state IS DISTINCT FROM new.state))) EXECUTE FUNCTION keepstep.connection_was_changed();
 
 CREATE TRIGGER run_has_connection AFTER INSERT ON keepstep.runs FOR EACH ROW WHEN ((new.schedule_id IS NULL)) EXECUTE FUNCTION keepstep.run_has_connection();
 

@@ -1,0 +1,46 @@
+-- name: connection
+-- Holds the connection until the transaction ends: two tabs take turns, and one schedule comes of it.
+INSERT INTO keepstep.connections (integration, owner_id, workspace)
+VALUES (%(integration)s, %(owner)s, %(workspace)s)
+ON CONFLICT (integration, coalesce(owner_id, '')) DO UPDATE
+SET workspace = coalesce(excluded.workspace, connections.workspace)
+RETURNING id
+
+-- name: select
+-- ``now`` is the database's: a config is told by the same clock that makes it due.
+SELECT s.id, c.id AS connection_id, c.integration, c.owner_id AS owner, s.name, coalesce(s.enabled, false) AS enabled,
+       s.interval_seconds, s.full_at_hour_utc, s.entities, s.anchor_at, t.due_at, t.delta_at, t.full_at,
+       c.workspace, c.state, coalesce(c.paused_reason, c.refused_reason) AS reason, c.paused_by,
+       (SELECT max(greatest(e.last_full_at, e.last_delta_at)) FROM keepstep.entity_states e
+        WHERE e.connection_id = c.id) AS last_sync_at,
+       now() AS now
+FROM keepstep.connections c
+LEFT JOIN keepstep.schedules s ON s.connection_id = c.id AND s.name = ''
+LEFT JOIN keepstep.schedule_times t ON t.schedule_id = s.id
+WHERE c.integration = %(integration)s AND c.owner_id = %(owner)s
+
+-- name: add
+INSERT INTO keepstep.schedules (connection_id, enabled, interval_seconds, entities, updated_by)
+VALUES (%(connection)s, %(enabled)s, %(seconds)s, %(entities)s::text[], %(by)s)
+
+-- name: change
+-- What is as it should be is not touched: its times stay.
+UPDATE keepstep.schedules
+SET enabled = %(enabled)s, interval_seconds = %(seconds)s, entities = %(entities)s::text[], updated_by = %(by)s
+WHERE id = %(schedule)s
+  AND (enabled, interval_seconds, entities) IS DISTINCT FROM (%(enabled)s, %(seconds)s::integer, %(entities)s::text[])
+
+-- name: rest
+DELETE FROM keepstep.schedule_times WHERE schedule_id = %(schedule)s
+
+-- name: owners_in
+-- Whom a workspace stands for: an owner of that name, or those who set something up in it.
+SELECT owner_id FROM keepstep.connections WHERE owner_id = %(workspace)s
+UNION
+SELECT owner_id FROM keepstep.connections
+WHERE integration = %(integration)s AND workspace = %(workspace)s AND owner_id IS NOT NULL
+LIMIT 3
+
+-- name: is_owner
+SELECT EXISTS (SELECT FROM keepstep.connections WHERE owner_id = %(owner)s)
+    OR EXISTS (SELECT FROM keepstep.users WHERE id::text = %(owner)s) AS found
