@@ -50,6 +50,7 @@ async def working(
     ``NoSession`` where only a transaction pooler can be reached.
     """
     await service.database.require_sessions()
+    await service.sync_types.settle()
     for line in await service.schedules.settle():
         _log.info(line)
     queue = Queue(service.database)

@@ -17,6 +17,7 @@ from pydantic import SecretStr
 
 from keepstep.alerts.alerter import Arrangement
 from keepstep.config import Settings, catalogue, oddities, unknown_entities
+from keepstep.config.rules import minutes_of
 from keepstep.integrations.http import is_loopback
 from keepstep.integrations.registry import Values, integrations
 from keepstep.model.errors import StoreError
@@ -46,6 +47,7 @@ from keepstep.service.settings import Chosen, Effective, Preferences
 from keepstep.service.setup import Advice, SettingLine, Setup
 from keepstep.service.standing import Troubles
 from keepstep.service.status import Overview
+from keepstep.service.sync_types import SyncTypes
 from keepstep.service.vault import Credentials, Vault
 from keepstep.service.views import Views
 from keepstep.store.db import Database
@@ -311,6 +313,7 @@ class App:
             audit=audit,
             schedules=schedules,
             auto_sync=AutoSync(database, audit, names),
+            sync_types=SyncTypes(database, audit, minutes_of(self.settings.sync_intervals)),
             credentials=credentials,
             connectors=connectors,
             preferences=preferences,

@@ -86,7 +86,7 @@ class AutoSync:
                 before.enabled if enabled is None else enabled, before.interval if interval is None else interval
             )
             await store.put(
-                connection, held, found and found.schedule_id, enabled=wanted.enabled,
+                connection, held, None if found is None else found.schedule_id, enabled=wanted.enabled,
                 seconds=wanted.interval * kind.unit, by=who.name,
                 entities=self._entities.get(kind.integration, kind.entities),
             )  # fmt: skip

@@ -18,6 +18,7 @@ from keepstep.service.schedules import Schedules
 from keepstep.service.schema import Schemas
 from keepstep.service.settings import Preferences
 from keepstep.service.status import Overview
+from keepstep.service.sync_types import SyncTypes
 from keepstep.service.vault import Credentials
 from keepstep.service.views import Views
 from keepstep.store.db import Database
@@ -35,6 +36,7 @@ class Service:
     connectors: Connectors
     schedules: Schedules
     auto_sync: AutoSync
+    sync_types: SyncTypes
     preferences: Preferences
     limits: Limits
     pinger: Pinger

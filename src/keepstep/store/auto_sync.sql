@@ -1,9 +1,9 @@
 -- name: connection
 -- Holds the connection until the transaction ends: two tabs take turns, and one schedule comes of it.
-INSERT INTO keepstep.connections (integration, owner_id, workspace)
-VALUES (%(integration)s, %(owner)s, %(workspace)s)
+INSERT INTO keepstep.connections (integration, owner_id, own_credentials, workspace)
+VALUES (%(integration)s, %(owner)s, true, %(workspace)s)
 ON CONFLICT (integration, coalesce(owner_id, '')) DO UPDATE
-SET workspace = coalesce(excluded.workspace, connections.workspace)
+SET own_credentials = true, workspace = coalesce(excluded.workspace, connections.workspace)
 RETURNING id
 
 -- name: select

@@ -77,6 +77,7 @@ BEGIN
     IF claimed <> '{}' THEN
         WITH due AS MATERIALIZED (
             SELECT s.id, s.connection_id, s.entities, s.full_at_hour_utc, t.place, t.due_at,
+                   s.sync_type IS NOT NULL AND t.delta_at <= moment AS is_patient,
                    CASE WHEN s.full_at_hour_utc IS NOT NULL THEN t.full_at END AS full_at,
                    CASE WHEN t.delta_at > moment THEN t.delta_at
                         ELSE keepstep.next_slot(moment, s.anchor_at, s.interval_seconds) END AS delta_at,
@@ -97,7 +98,10 @@ BEGIN
             UPDATE keepstep.schedule_times t
             SET delta_at = n.delta_at, full_at = n.full_at, due_at = least(n.delta_at, n.full_at)
             FROM (
-                SELECT d.place, d.delta_at, CASE
+                SELECT d.place, CASE
+                    WHEN d.is_patient AND d.id NOT IN (SELECT q.schedule_id FROM queued q)
+                    THEN least(d.delta_at, moment + interval '1 minute')
+                    ELSE d.delta_at END AS delta_at, CASE
                     WHEN NOT d.is_full THEN d.full_at
                     WHEN d.id IN (SELECT q.schedule_id FROM queued q)
                     THEN keepstep.next_full(moment, d.full_at_hour_utc, keepstep.jitter(d.id, 86400), true)
@@ -169,7 +173,7 @@ CREATE FUNCTION keepstep.make_due(schedule bigint, moment timestamp with time zo
     SELECT s.id, moment, moment, keepstep.next_full(
         moment, s.full_at_hour_utc, keepstep.jitter(s.id, 86400), keepstep.full_done_today(s.id, moment))
     FROM keepstep.schedules s JOIN keepstep.connections c ON c.id = s.connection_id
-    WHERE s.id = schedule AND s.enabled AND (c.owner_id IS NULL OR c.state = 'connected')
+    WHERE s.id = schedule AND s.enabled AND c.state = 'connected'
     ON CONFLICT (schedule_id) DO UPDATE
     SET due_at = excluded.due_at, delta_at = excluded.delta_at, full_at = excluded.full_at;
     SELECT pg_notify('keepstep_schedules', '')
@@ -203,6 +207,17 @@ BEGIN
             SCHEMA = 'keepstep', TABLE = 'runs', COLUMN = 'connection_id';
     END IF;
     RETURN NULL;
+END
+$$;
+
+CREATE FUNCTION keepstep.schedule_follows_type() RETURNS trigger
+    LANGUAGE plpgsql
+    AS $$
+BEGIN
+    -- Locked: a change of the type at the same time comes after this schedule is there, and finds it.
+    SELECT t.interval_minutes * 60, t.enabled INTO NEW.interval_seconds, NEW.enabled
+    FROM keepstep.sync_settings t WHERE t.sync_type = NEW.sync_type FOR SHARE;
+    RETURN NEW;
 END
 $$;
 
@@ -263,6 +278,31 @@ CREATE FUNCTION keepstep.set_back(seconds numeric, moment timestamp with time zo
     ) n
     WHERE t.schedule_id = n.schedule_id;
     UPDATE keepstep.runs SET due_at = due_at - seconds * interval '1 second' WHERE state = 'waiting' AND due_at > moment
+$$;
+
+CREATE FUNCTION keepstep.sync_type_is_edited() RETURNS trigger
+    LANGUAGE plpgsql
+    AS $$
+BEGIN
+    NEW.saved := NEW.saved
+        OR (NEW.interval_minutes <> OLD.interval_minutes AND NEW.default_minutes = OLD.default_minutes);
+    IF NEW.interval_minutes <> OLD.interval_minutes OR NEW.enabled <> OLD.enabled OR NEW.saved <> OLD.saved THEN
+        NEW.updated_at := now();
+    END IF;
+    RETURN NEW;
+END
+$$;
+
+CREATE FUNCTION keepstep.sync_type_was_edited() RETURNS trigger
+    LANGUAGE plpgsql
+    AS $$
+BEGIN
+    UPDATE keepstep.schedules
+    SET interval_seconds = NEW.interval_minutes * 60, enabled = NEW.enabled, updated_by = NEW.updated_by
+    WHERE sync_type = NEW.sync_type
+      AND (interval_seconds, enabled) IS DISTINCT FROM (NEW.interval_minutes * 60, NEW.enabled);
+    RETURN NULL;
+END
 $$;
 
 CREATE FUNCTION keepstep.tick(moment timestamp with time zone) RETURNS void
@@ -413,6 +453,7 @@ CREATE TABLE keepstep.connections (
     created_at timestamp with time zone DEFAULT now() NOT NULL,
     credentials bytea,
     credentials_set_at timestamp with time zone,
+    own_credentials boolean DEFAULT false NOT NULL,
     workspace text,
     refused_at timestamp with time zone,
     refused_reason text,
@@ -423,7 +464,7 @@ CREATE TABLE keepstep.connections (
 CASE
     WHEN (paused_at IS NOT NULL) THEN 'paused'::text
     WHEN (refused_at IS NOT NULL) THEN 'needs-reconnect'::text
-    WHEN ((credentials IS NULL) AND (owner_id IS NOT NULL)) THEN 'needs-connecting'::text
+    WHEN (own_credentials AND (credentials IS NULL)) THEN 'needs-connecting'::text
     ELSE 'connected'::text
 END) STORED NOT NULL,
     CONSTRAINT connections_credentials_check CHECK (((credentials IS NULL) = (credentials_set_at IS NULL))),
@@ -431,8 +472,6 @@ END) STORED NOT NULL,
     CONSTRAINT connections_paused_check CHECK ((((paused_at IS NULL) = (paused_by IS NULL)) AND ((paused_at IS NULL) = (paused_reason IS NULL)))),
     CONSTRAINT connections_refused_check CHECK (((refused_at IS NULL) = (refused_reason IS NULL)))
 );
-
-COMMENT ON COLUMN keepstep.connections.state IS 'a shared connection may have its credentials in the environment';
 
 CREATE TABLE keepstep.events (
     id bigint NOT NULL,
@@ -510,6 +549,40 @@ CREATE VIEW keepstep.audit_events AS
      JOIN keepstep.runs r ON ((r.id = e.run_id)))
      JOIN keepstep.connections c ON ((c.id = e.connection_id)))
   WHERE (e.type = ANY (ARRAY['run-started'::text, 'run-finished'::text, 'run-failed'::text]));
+
+CREATE TABLE keepstep.schedules (
+    id bigint NOT NULL,
+    connection_id bigint NOT NULL,
+    name text DEFAULT ''::text NOT NULL,
+    enabled boolean DEFAULT false NOT NULL,
+    interval_seconds integer NOT NULL,
+    full_at_hour_utc smallint,
+    entities text[] NOT NULL,
+    anchor_at timestamp with time zone DEFAULT now() NOT NULL,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    updated_at timestamp with time zone DEFAULT now() NOT NULL,
+    updated_by text DEFAULT 'keepstep'::text NOT NULL,
+    env_locked text[] DEFAULT '{}'::text[] NOT NULL,
+    sync_type text,
+    CONSTRAINT schedules_entities_check CHECK ((cardinality(entities) > 0)),
+    CONSTRAINT schedules_full_at_hour_utc_check CHECK (((full_at_hour_utc >= 0) AND (full_at_hour_utc <= 23))),
+    CONSTRAINT schedules_interval_seconds_check CHECK (((interval_seconds >= 60) AND (interval_seconds <= 2592000)))
+);
+
+COMMENT ON COLUMN keepstep.schedules.anchor_at IS 'its grid: runs are due at anchor_at + n * interval_seconds';
+
+COMMENT ON COLUMN keepstep.schedules.env_locked IS 'what the environment of the processes that start runs sets';
+
+COMMENT ON COLUMN keepstep.schedules.sync_type IS 'keepstep.sync_settings says its interval and whether it is enabled';
+
+CREATE VIEW keepstep.auto_sync_jobs AS
+ SELECT c.owner_id AS user_id,
+    (ceil(((s.interval_seconds)::numeric / 60.0)))::integer AS interval_minutes,
+    s.created_at,
+    s.updated_at
+   FROM (keepstep.schedules s
+     JOIN keepstep.connections c ON ((c.id = s.connection_id)))
+  WHERE ((c.integration = 'mail'::text) AND (c.owner_id IS NOT NULL) AND (s.name = ''::text) AND s.enabled);
 
 CREATE TABLE keepstep.checkpoints (
     connection_id bigint NOT NULL,
@@ -799,28 +872,6 @@ CREATE TABLE keepstep.schedule_times (
 )
 WITH (fillfactor='70', autovacuum_vacuum_scale_factor='0.02', autovacuum_vacuum_cost_delay='0');
 
-CREATE TABLE keepstep.schedules (
-    id bigint NOT NULL,
-    connection_id bigint NOT NULL,
-    name text DEFAULT ''::text NOT NULL,
-    enabled boolean DEFAULT false NOT NULL,
-    interval_seconds integer NOT NULL,
-    full_at_hour_utc smallint,
-    entities text[] NOT NULL,
-    anchor_at timestamp with time zone DEFAULT now() NOT NULL,
-    created_at timestamp with time zone DEFAULT now() NOT NULL,
-    updated_at timestamp with time zone DEFAULT now() NOT NULL,
-    updated_by text DEFAULT 'keepstep'::text NOT NULL,
-    env_locked text[] DEFAULT '{}'::text[] NOT NULL,
-    CONSTRAINT schedules_entities_check CHECK ((cardinality(entities) > 0)),
-    CONSTRAINT schedules_full_at_hour_utc_check CHECK (((full_at_hour_utc >= 0) AND (full_at_hour_utc <= 23))),
-    CONSTRAINT schedules_interval_seconds_check CHECK (((interval_seconds >= 60) AND (interval_seconds <= 2592000)))
-);
-
-COMMENT ON COLUMN keepstep.schedules.anchor_at IS 'its grid: runs are due at anchor_at + n * interval_seconds';
-
-COMMENT ON COLUMN keepstep.schedules.env_locked IS 'what the environment of the processes that start runs sets';
-
 ALTER TABLE keepstep.schedules ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
     SEQUENCE NAME keepstep.schedules_id_seq
     START WITH 1
@@ -859,6 +910,19 @@ CREATE TABLE keepstep.settings (
     value jsonb NOT NULL,
     updated_at timestamp with time zone DEFAULT now() NOT NULL,
     updated_by text NOT NULL
+);
+
+CREATE TABLE keepstep.sync_settings (
+    sync_type text NOT NULL,
+    interval_minutes integer NOT NULL,
+    enabled boolean DEFAULT true NOT NULL,
+    updated_at timestamp with time zone DEFAULT now() NOT NULL,
+    updated_by text DEFAULT 'keepstep'::text NOT NULL,
+    default_minutes integer NOT NULL,
+    saved boolean DEFAULT false NOT NULL,
+    CONSTRAINT sync_settings_default_minutes_check CHECK (((default_minutes >= 5) AND (default_minutes <= 1440))),
+    CONSTRAINT sync_settings_interval_minutes_check CHECK (((interval_minutes >= 5) AND (interval_minutes <= 1440))),
+    CONSTRAINT sync_settings_sync_type_check CHECK ((sync_type <> ''::text))
 );
 
 CREATE TABLE keepstep.ticks (
@@ -984,6 +1048,9 @@ ALTER TABLE ONLY keepstep.sessions
 ALTER TABLE ONLY keepstep.settings
     ADD CONSTRAINT settings_pkey PRIMARY KEY (name);
 
+ALTER TABLE ONLY keepstep.sync_settings
+    ADD CONSTRAINT sync_settings_pkey PRIMARY KEY (sync_type);
+
 ALTER TABLE ONLY keepstep.ticks
     ADD CONSTRAINT ticks_pkey PRIMARY KEY (name);
 
@@ -1065,6 +1132,8 @@ CREATE INDEX runs_waiting ON keepstep.runs USING btree (due_at) WHERE (state = '
 
 CREATE INDEX schedule_times_due ON keepstep.schedule_times USING btree (due_at);
 
+CREATE INDEX schedules_of_type ON keepstep.schedules USING btree (sync_type) WHERE (sync_type IS NOT NULL);
+
 CREATE INDEX sessions_of_user ON keepstep.sessions USING btree (user_id);
 
 CREATE UNIQUE INDEX users_name ON keepstep.users USING btree (lower(name));
@@ -1077,9 +1146,15 @@ CREATE TRIGGER run_has_connection AFTER INSERT ON keepstep.runs FOR EACH ROW WHE
 
 CREATE TRIGGER run_keeps_connection AFTER UPDATE OF connection_id ON keepstep.runs FOR EACH ROW WHEN ((new.connection_id <> old.connection_id)) EXECUTE FUNCTION keepstep.run_has_connection();
 
+CREATE TRIGGER schedule_follows_type BEFORE INSERT ON keepstep.schedules FOR EACH ROW WHEN ((new.sync_type IS NOT NULL)) EXECUTE FUNCTION keepstep.schedule_follows_type();
+
 CREATE TRIGGER schedule_is_edited BEFORE INSERT OR UPDATE OF enabled, interval_seconds, full_at_hour_utc, entities ON keepstep.schedules FOR EACH ROW EXECUTE FUNCTION keepstep.schedule_is_edited();
 
 CREATE TRIGGER schedule_was_edited AFTER INSERT OR UPDATE OF enabled, interval_seconds, full_at_hour_utc, entities ON keepstep.schedules FOR EACH ROW EXECUTE FUNCTION keepstep.schedule_was_edited();
+
+CREATE TRIGGER sync_type_is_edited BEFORE UPDATE ON keepstep.sync_settings FOR EACH ROW EXECUTE FUNCTION keepstep.sync_type_is_edited();
+
+CREATE TRIGGER sync_type_was_edited AFTER UPDATE ON keepstep.sync_settings FOR EACH ROW WHEN (((old.interval_minutes IS DISTINCT FROM new.interval_minutes) OR (old.enabled IS DISTINCT FROM new.enabled))) EXECUTE FUNCTION keepstep.sync_type_was_edited();
 
 ALTER TABLE ONLY keepstep.alerts
     ADD CONSTRAINT alerts_connection_id_fkey FOREIGN KEY (connection_id) REFERENCES keepstep.connections(id) ON DELETE CASCADE;
@@ -1146,6 +1221,9 @@ ALTER TABLE ONLY keepstep.schedule_times
 
 ALTER TABLE ONLY keepstep.schedules
     ADD CONSTRAINT schedules_connection_id_fkey FOREIGN KEY (connection_id) REFERENCES keepstep.connections(id) ON DELETE CASCADE;
+
+ALTER TABLE ONLY keepstep.schedules
+    ADD CONSTRAINT schedules_sync_type_fkey FOREIGN KEY (sync_type) REFERENCES keepstep.sync_settings(sync_type);
 
 ALTER TABLE ONLY keepstep.schema_fields
     ADD CONSTRAINT schema_fields_connection_id_fkey FOREIGN KEY (connection_id) REFERENCES keepstep.connections(id) ON DELETE CASCADE;
