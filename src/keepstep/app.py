@@ -40,6 +40,7 @@ from keepstep.service.health_history import HealthHistory
 from keepstep.service.home import made_once
 from keepstep.service.inspection import Inspection
 from keepstep.service.limits import Limits
+from keepstep.service.owners import OwnerConnections
 from keepstep.service.pinger import Pinger
 from keepstep.service.schedules import VARIABLES, Given, Schedules
 from keepstep.service.schema import Schemas
@@ -297,6 +298,7 @@ class App:
         names = {key: [entity.name for entity in known] for key, known in entities.items()}
         schedules = Schedules(database, audit, names, self._scheduled())
         credentials = Credentials(database, vault, audit, _CREDENTIALS, self._locked_credentials(), schedules)
+        owners = OwnerConnections(database, vault, audit, names)
         troubles = Troubles(database, credentials, preferences, self.home)
         overview = Overview(database, entities, schedules, limits, preferences, troubles)
         connectors = Connectors(database, self.registered, preferences, credentials, self.in_effect)
@@ -313,6 +315,7 @@ class App:
             audit=audit,
             schedules=schedules,
             auto_sync=AutoSync(database, audit, names),
+            owners=owners,
             sync_types=SyncTypes(database, audit, minutes_of(self.settings.sync_intervals)),
             credentials=credentials,
             connectors=connectors,

@@ -29,8 +29,9 @@ class Schedule:
 
 
 class Role(StrEnum):
-    """What somebody may do: look, act, or change who may."""
+    """What somebody may do: mind their own, look, act, or change who may."""
 
+    USER = "user"
     VIEWER = "viewer"
     OPERATOR = "operator"
     ADMIN = "admin"

@@ -13,6 +13,7 @@ from keepstep.service.feed import Feed
 from keepstep.service.health_history import HealthHistory
 from keepstep.service.inspection import Inspection
 from keepstep.service.limits import Limits
+from keepstep.service.owners import OwnerConnections
 from keepstep.service.pinger import Pinger
 from keepstep.service.schedules import Schedules
 from keepstep.service.schema import Schemas
@@ -37,6 +38,7 @@ class Service:
     schedules: Schedules
     auto_sync: AutoSync
     sync_types: SyncTypes
+    owners: OwnerConnections
     preferences: Preferences
     limits: Limits
     pinger: Pinger

@@ -1,5 +1,6 @@
 """Reads: what the command line, the API and the page show."""
 
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any, TypeVar
 
@@ -44,6 +45,11 @@ class Views:
                 connection, limit=min(max(limit, 1), MOST_LISTED), entity=entity, result=result, before=before
             )
         return [_run(row) for row in rows]
+
+    async def runs_of(self, ids: Sequence[int]) -> list[RunSummary]:
+        """These runs, newest first."""
+        async with self._database.connection() as connection:
+            return [_run(row) for row in await runs.get_several(connection, ids)]
 
     async def run(self, run_id: int) -> RunSummary:
         """One run. Raises ``NotFound`` when there is none of that id."""

@@ -11,12 +11,12 @@ RETURNING id
 SELECT s.id, c.id AS connection_id, c.integration, c.owner_id AS owner, s.name, coalesce(s.enabled, false) AS enabled,
        s.interval_seconds, s.full_at_hour_utc, s.entities, s.anchor_at, t.due_at, t.delta_at, t.full_at,
        c.workspace, c.state, coalesce(c.paused_reason, c.refused_reason) AS reason, c.paused_by,
-       (SELECT max(greatest(e.last_full_at, e.last_delta_at)) FROM keepstep.entity_states e
-        WHERE e.connection_id = c.id) AS last_sync_at,
+       o.last_success_at AS last_sync_at,
        now() AS now
 FROM keepstep.connections c
 LEFT JOIN keepstep.schedules s ON s.connection_id = c.id AND s.name = ''
 LEFT JOIN keepstep.schedule_times t ON t.schedule_id = s.id
+LEFT JOIN keepstep.owner_standing o ON o.connection_id = c.id
 WHERE c.integration = %(integration)s AND c.owner_id = %(owner)s
 
 -- name: add
@@ -43,4 +43,4 @@ LIMIT 3
 
 -- name: is_owner
 SELECT EXISTS (SELECT FROM keepstep.connections WHERE owner_id = %(owner)s)
-    OR EXISTS (SELECT FROM keepstep.users WHERE id::text = %(owner)s) AS found
+    OR EXISTS (SELECT FROM keepstep.users WHERE owner_id = %(owner)s) AS found

@@ -331,6 +331,12 @@ async def get(connection: Connection, run_id: int) -> dict[str, Any] | None:
     return None if row is None else (await _with_entities(connection, [row]))[0]
 
 
+async def get_several(connection: Connection, ids: Sequence[int]) -> list[dict[str, Any]]:
+    """These runs, newest first, each with its ``entities``."""
+    cursor = await connection.execute(_RUNS["get_runs"], {"runs": list(ids)})
+    return await _with_entities(connection, await cursor.fetchall())
+
+
 async def newest(
     connection: Connection, *, limit: int, entity: str | None, result: str | None, before: int | None
 ) -> list[dict[str, Any]]:

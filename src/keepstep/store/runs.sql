@@ -109,6 +109,10 @@ WHERE id = %(run)s AND state = 'held'
 -- name: get_run
 SELECT r.*, c.integration, c.owner_id FROM keepstep.runs r JOIN keepstep.connections c ON c.id = r.connection_id WHERE r.id = %(run)s
 
+-- name: get_runs
+SELECT r.*, c.integration, c.owner_id FROM keepstep.runs r JOIN keepstep.connections c ON c.id = r.connection_id
+WHERE r.id = ANY (%(runs)s::bigint[]) ORDER BY r.id DESC
+
 -- name: run_entities
 SELECT * FROM keepstep.run_entities WHERE run_id = ANY (%(runs)s::bigint[]) ORDER BY run_id, position
 

@@ -25,6 +25,10 @@ BEGIN
         PERFORM keepstep.make_due(s.id) FROM keepstep.schedules s
         WHERE s.connection_id = NEW.id AND s.enabled
           AND NOT EXISTS (SELECT FROM keepstep.schedule_times t WHERE t.schedule_id = s.id);
+    ELSIF NEW.state = 'needs-reconnect' THEN
+        DELETE FROM keepstep.schedule_times WHERE schedule_id IN (
+            SELECT t.schedule_id FROM keepstep.schedule_times t JOIN keepstep.schedules s ON s.id = t.schedule_id
+            WHERE s.connection_id = NEW.id FOR UPDATE OF t SKIP LOCKED);
     ELSE
         DELETE FROM keepstep.schedule_times t USING keepstep.schedules s
         WHERE s.connection_id = NEW.id AND t.schedule_id = s.id;
@@ -195,6 +199,62 @@ CREATE FUNCTION keepstep.next_slot(moment timestamp with time zone, anchor times
         - mod(mod(((extract(epoch FROM moment) - extract(epoch FROM anchor)) * 1000000)::bigint, interval_seconds * 1000000::bigint)
               + interval_seconds * 1000000::bigint, interval_seconds * 1000000::bigint)
     ) * interval '1 microsecond'
+$$;
+
+CREATE FUNCTION keepstep.owners_run_ended() RETURNS trigger
+    LANGUAGE plpgsql
+    AS $$
+DECLARE
+    kind text := coalesce(NEW.error ->> 'kind', '');
+    refused boolean := 'needs-reconnect' IN (kind, NEW.error ->> 'code') OR kind = 'auth-failed';
+    slot record;
+    tries smallint;
+BEGIN
+    IF NOT EXISTS (SELECT FROM keepstep.connections WHERE id = NEW.connection_id AND owner_id IS NOT NULL) THEN
+        RETURN NULL;
+    END IF;
+    IF NEW.state IN ('succeeded', 'held') THEN
+        INSERT INTO keepstep.owner_standing AS o (connection_id, last_success_at, last_run_id)
+        VALUES (NEW.connection_id, NEW.finished_at, NEW.id)
+        ON CONFLICT (connection_id) DO UPDATE
+        SET last_success_at = excluded.last_success_at, last_run_id = excluded.last_run_id, error = NULL, failures = 0,
+            retries = 0, retries_until = NULL;
+        RETURN NULL;
+    END IF;
+    INSERT INTO keepstep.owner_standing AS o (connection_id, last_failure_at, last_run_id, error, failures)
+    VALUES (NEW.connection_id, NEW.finished_at, NEW.id, NEW.error, 1)
+    ON CONFLICT (connection_id) DO UPDATE
+    SET last_failure_at = excluded.last_failure_at, last_run_id = excluded.last_run_id, error = excluded.error,
+        failures = o.failures + 1;
+    IF refused THEN
+        -- Not waited for, as whoever has it may wait for us; their run is refused too, and says so.
+        PERFORM FROM keepstep.connections WHERE id = NEW.connection_id AND own_credentials AND refused_at IS NULL
+        FOR NO KEY UPDATE SKIP LOCKED;
+        IF FOUND THEN
+            UPDATE keepstep.connections
+            SET refused_at = NEW.finished_at, refused_reason = coalesce(NEW.error ->> 'message', 'Upstream refused.')
+            WHERE id = NEW.connection_id;
+        END IF;
+    ELSIF NEW.schedule_id IS NOT NULL AND kind NOT IN ('permanent', 'bad-request', 'not-found', 'not-allowed') THEN
+        SELECT t.schedule_id, s.interval_seconds, keepstep.next_slot(NEW.finished_at, s.anchor_at, s.interval_seconds) AS at
+        INTO slot FROM keepstep.schedule_times t JOIN keepstep.schedules s ON s.id = t.schedule_id
+        WHERE t.schedule_id = NEW.schedule_id FOR UPDATE OF t SKIP LOCKED;
+        IF FOUND THEN
+            UPDATE keepstep.owner_standing o
+            SET retries = CASE WHEN o.retries_until > NEW.finished_at THEN o.retries + 1 ELSE 1 END,
+                retries_until = CASE WHEN o.retries_until > NEW.finished_at THEN o.retries_until ELSE slot.at END
+            WHERE o.connection_id = NEW.connection_id RETURNING o.retries INTO tries;
+            IF tries <= 3 THEN  -- 5, 15 and 45 minutes, or a sixth of the interval, at least one minute
+                UPDATE keepstep.schedule_times t SET delta_at = n.at, due_at = least(n.at, t.full_at)
+                FROM (SELECT least(t2.delta_at, NEW.finished_at + greatest(
+                          least(300 * power(3, tries - 1), slot.interval_seconds / 6.0), 60) * interval '1 second') AS at
+                      FROM keepstep.schedule_times t2 WHERE t2.schedule_id = slot.schedule_id) n
+                WHERE t.schedule_id = slot.schedule_id;
+            END IF;
+        END IF;
+    END IF;
+    RETURN NULL;
+END
 $$;
 
 CREATE FUNCTION keepstep.run_has_connection() RETURNS trigger
@@ -434,7 +494,7 @@ CREATE TABLE keepstep.api_tokens (
     last_used_at timestamp with time zone,
     revoked_at timestamp with time zone,
     CONSTRAINT api_tokens_name_check CHECK ((name <> ''::text)),
-    CONSTRAINT api_tokens_role_check CHECK ((role = ANY (ARRAY['viewer'::text, 'operator'::text, 'admin'::text])))
+    CONSTRAINT api_tokens_role_check CHECK ((role = ANY (ARRAY['user'::text, 'viewer'::text, 'operator'::text, 'admin'::text])))
 );
 
 ALTER TABLE keepstep.api_tokens ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
@@ -779,6 +839,23 @@ CREATE TABLE keepstep.migrations (
     applied_at timestamp with time zone DEFAULT now() NOT NULL
 );
 
+CREATE TABLE keepstep.owner_standing (
+    connection_id bigint NOT NULL,
+    last_success_at timestamp with time zone,
+    last_failure_at timestamp with time zone,
+    last_run_id bigint,
+    error jsonb,
+    failures integer DEFAULT 0 NOT NULL,
+    retries smallint DEFAULT 0 NOT NULL,
+    retries_until timestamp with time zone,
+    CONSTRAINT owner_standing_failures_check CHECK ((failures >= 0))
+)
+WITH (fillfactor='70');
+
+COMMENT ON COLUMN keepstep.owner_standing.failures IS 'runs in a row that failed';
+
+COMMENT ON COLUMN keepstep.owner_standing.retries IS 'tries beyond the schedule before retries_until, its next slot';
+
 CREATE TABLE keepstep.pings (
     id bigint NOT NULL,
     connection_id bigint NOT NULL,
@@ -941,12 +1018,21 @@ WITH (fillfactor='50');
 CREATE TABLE keepstep.users (
     id bigint NOT NULL,
     name text NOT NULL,
-    password_hash text NOT NULL,
+    password_hash text,
     role text NOT NULL,
     created_at timestamp with time zone DEFAULT now() NOT NULL,
     last_login_at timestamp with time zone,
+    subject text,
+    owner_id text GENERATED ALWAYS AS (
+CASE
+    WHEN (subject IS NULL) THEN (id)::text
+    WHEN (subject ~ '^([0-9]+$|jwt:|token:)'::text) THEN ('jwt:'::text || subject)
+    ELSE subject
+END) STORED NOT NULL,
     CONSTRAINT users_name_check CHECK ((name <> ''::text)),
-    CONSTRAINT users_role_check CHECK ((role = ANY (ARRAY['viewer'::text, 'operator'::text, 'admin'::text])))
+    CONSTRAINT users_role_check CHECK ((role = ANY (ARRAY['user'::text, 'viewer'::text, 'operator'::text, 'admin'::text]))),
+    CONSTRAINT users_subject_check CHECK ((subject <> ''::text)),
+    CONSTRAINT users_way_in CHECK (((password_hash IS NOT NULL) OR (subject IS NOT NULL)))
 );
 
 ALTER TABLE keepstep.users ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
@@ -1012,6 +1098,9 @@ ALTER TABLE ONLY keepstep.login_failures
 ALTER TABLE ONLY keepstep.migrations
     ADD CONSTRAINT migrations_pkey PRIMARY KEY (version);
 
+ALTER TABLE ONLY keepstep.owner_standing
+    ADD CONSTRAINT owner_standing_pkey PRIMARY KEY (connection_id);
+
 ALTER TABLE ONLY keepstep.pings
     ADD CONSTRAINT pings_pkey PRIMARY KEY (id);
 
@@ -1060,6 +1149,9 @@ ALTER TABLE ONLY keepstep.totals
 ALTER TABLE ONLY keepstep.users
     ADD CONSTRAINT users_pkey PRIMARY KEY (id);
 
+ALTER TABLE ONLY keepstep.users
+    ADD CONSTRAINT users_subject_key UNIQUE (subject);
+
 CREATE INDEX admin_logs_newest ON keepstep.admin_logs USING btree (created_at DESC);
 
 CREATE INDEX alert_messages_newest ON keepstep.alert_messages USING btree (rule, kind, created_at DESC);
@@ -1084,6 +1176,10 @@ CREATE INDEX connections_of_owner ON keepstep.connections USING btree (owner_id)
 
 CREATE INDEX connections_of_workspace ON keepstep.connections USING btree (integration, workspace) WHERE (workspace IS NOT NULL);
 
+CREATE INDEX connections_owned ON keepstep.connections USING btree (integration, owner_id, id) WHERE (owner_id IS NOT NULL);
+
+CREATE INDEX connections_refused ON keepstep.connections USING btree (id) WHERE (refused_at IS NOT NULL);
+
 CREATE INDEX dead_letters_newest ON keepstep.dead_letters USING btree (entity, state, id DESC);
 
 CREATE INDEX dead_letters_of_run ON keepstep.dead_letters USING btree (run_id);
@@ -1107,6 +1203,8 @@ CREATE INDEX health_history_old ON keepstep.health_history USING btree (hour);
 CREATE UNIQUE INDEX held_deletions_one_open ON keepstep.held_deletions USING btree (connection_id, entity) WHERE (state = 'open'::text);
 
 CREATE INDEX login_failures_recent ON keepstep.login_failures USING btree (what, at);
+
+CREATE INDEX owner_standing_failing ON keepstep.owner_standing USING btree (connection_id) WHERE (failures >= 3);
 
 CREATE INDEX pings_newest ON keepstep.pings USING btree (connection_id, id DESC);
 
@@ -1138,9 +1236,13 @@ CREATE INDEX sessions_of_user ON keepstep.sessions USING btree (user_id);
 
 CREATE UNIQUE INDEX users_name ON keepstep.users USING btree (lower(name));
 
+CREATE UNIQUE INDEX users_owner ON keepstep.users USING btree (owner_id);
+
 CREATE TRIGGER connection_has_no_runs BEFORE DELETE ON keepstep.connections FOR EACH ROW EXECUTE FUNCTION keepstep.connection_has_no_runs();
 
 CREATE TRIGGER connection_was_changed AFTER UPDATE ON keepstep.connections FOR EACH ROW WHEN (((new.owner_id IS NOT NULL) AND (old.state IS DISTINCT FROM new.state))) EXECUTE FUNCTION keepstep.connection_was_changed();
+
+CREATE TRIGGER owners_run_ended AFTER UPDATE ON keepstep.runs FOR EACH ROW WHEN (((old.finished_at IS NULL) AND (new.finished_at IS NOT NULL) AND (new.state <> 'stopped'::text) AND (NOT new.dry_run))) EXECUTE FUNCTION keepstep.owners_run_ended();
 
 CREATE TRIGGER run_has_connection AFTER INSERT ON keepstep.runs FOR EACH ROW WHEN ((new.schedule_id IS NULL)) EXECUTE FUNCTION keepstep.run_has_connection();
 
@@ -1203,6 +1305,9 @@ ALTER TABLE ONLY keepstep.locks
 
 ALTER TABLE ONLY keepstep.locks
     ADD CONSTRAINT locks_run_id_fkey FOREIGN KEY (run_id) REFERENCES keepstep.runs(id);
+
+ALTER TABLE ONLY keepstep.owner_standing
+    ADD CONSTRAINT owner_standing_connection_id_fkey FOREIGN KEY (connection_id) REFERENCES keepstep.connections(id) ON DELETE CASCADE;
 
 ALTER TABLE ONLY keepstep.pings
     ADD CONSTRAINT pings_connection_id_fkey FOREIGN KEY (connection_id) REFERENCES keepstep.connections(id) ON DELETE CASCADE;
