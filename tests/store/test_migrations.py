@@ -67,8 +67,10 @@ async def test_a_step_that_fails_leaves_nothing_of_itself(empty_dsn: str) -> Non
         assert await migrate(connection) == migrations()
 
 
-def test_steps_are_numbered_without_a_gap_and_each_has_a_name_of_its_own() -> None:
-    assert [step.version for step in migrations()] == list(range(1, len(migrations()) + 1))
+def test_steps_are_numbered_upwards_and_each_has_a_number_and_a_name_of_its_own() -> None:
+    versions = [step.version for step in migrations()]
+    assert versions == sorted(set(versions))
+    assert versions[0] == 1
     assert len({step.name for step in migrations()}) == len(migrations())
 
 

@@ -103,9 +103,11 @@ class Commands:
             rows = await dead_letters.get(connection, ids)
         results = {row["id"]: Requeued(id=row["id"], result="failed", reason="") for row in rows}
         open_rows = [row for row in rows if row["state"] == "open"]
-        for integration, name in sorted({(row["integration"], row["entity"]) for row in open_rows}):
-            group = [row for row in open_rows if (row["integration"], row["entity"]) == (integration, name)]
-            replay = Replay(self._database, integration, self._entity(integration, name), by=by)
+        places = {(row["integration"], row["owner_id"] or "", row["entity"]) for row in open_rows}
+        for integration, owner, name in sorted(places):
+            of = (integration, owner, name)
+            group = [row for row in open_rows if (row["integration"], row["owner_id"] or "", row["entity"]) == of]
+            replay = Replay(self._database, integration, self._entity(integration, name), by=by, owner=owner or None)
             for letter_id, problem in (await replay.apply(group)).items():
                 outcome = ("failed", problem) if problem else ("requeued", "The record is in the table.")
                 results[letter_id] = Requeued(id=letter_id, result=outcome[0], reason=outcome[1])
@@ -152,8 +154,9 @@ class Commands:
         async with self._database.connection() as connection, connection.transaction():
             for decision in await self._held(connection, run_id):
                 integration, name = decision["integration"], decision["entity"]
-                await runs.hold_off(connection, integration)
-                destination = Destination(integration, self._entity(integration, name))
+                owner = decision["owner_id"]
+                await runs.hold_off(connection, integration, owner)
+                destination = Destination(integration, self._entity(integration, name), owner)
                 if await destination.state(connection) != decision["table_state"]:
                     moved.append(name)
                     await held.decide(connection, run_id, name, "void", by=by, reason="the table has moved since")

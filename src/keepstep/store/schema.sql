@@ -163,6 +163,15 @@ CREATE FUNCTION keepstep.full_done_today(schedule bigint, moment timestamp with 
         AND r.created_at < date_trunc('day', moment, 'UTC') + interval '24 hours')
 $$;
 
+CREATE FUNCTION keepstep.is_visible(connection bigint) RETURNS boolean
+    LANGUAGE sql STABLE SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+    SELECT EXISTS (
+        SELECT FROM keepstep.connections c
+        WHERE c.id = connection AND (c.owner_id IS NULL OR c.owner_id = pg_catalog.current_setting('keepstep.owner', true)))
+$$;
+
 CREATE FUNCTION keepstep.jitter(schedule_id bigint, interval_seconds integer) RETURNS interval
     LANGUAGE sql STABLE PARALLEL SAFE
     AS $$
@@ -1335,3 +1344,59 @@ ALTER TABLE ONLY keepstep.schema_fields
 
 ALTER TABLE ONLY keepstep.sessions
     ADD CONSTRAINT sessions_user_id_fkey FOREIGN KEY (user_id) REFERENCES keepstep.users(id) ON DELETE CASCADE;
+
+ALTER TABLE keepstep.checkpoints ENABLE ROW LEVEL SECURITY;
+
+ALTER TABLE keepstep.connections ENABLE ROW LEVEL SECURITY;
+
+ALTER TABLE keepstep.dead_letters ENABLE ROW LEVEL SECURITY;
+
+ALTER TABLE keepstep.entity_states ENABLE ROW LEVEL SECURITY;
+
+ALTER TABLE keepstep.error_groups ENABLE ROW LEVEL SECURITY;
+
+ALTER TABLE keepstep.events ENABLE ROW LEVEL SECURITY;
+
+ALTER TABLE keepstep.held_deletions ENABLE ROW LEVEL SECURITY;
+
+ALTER TABLE keepstep.held_keys ENABLE ROW LEVEL SECURITY;
+
+CREATE POLICY keepstep_owner ON keepstep.checkpoints USING (keepstep.is_visible(connection_id));
+
+CREATE POLICY keepstep_owner ON keepstep.connections USING (((owner_id IS NULL) OR (owner_id = current_setting('keepstep.owner'::text, true))));
+
+CREATE POLICY keepstep_owner ON keepstep.dead_letters USING (keepstep.is_visible(connection_id));
+
+CREATE POLICY keepstep_owner ON keepstep.entity_states USING (keepstep.is_visible(connection_id));
+
+CREATE POLICY keepstep_owner ON keepstep.error_groups USING (keepstep.is_visible(connection_id));
+
+CREATE POLICY keepstep_owner ON keepstep.events USING (keepstep.is_visible(connection_id));
+
+CREATE POLICY keepstep_owner ON keepstep.held_deletions USING (keepstep.is_visible(connection_id));
+
+CREATE POLICY keepstep_owner ON keepstep.held_keys USING ((EXISTS ( SELECT
+   FROM keepstep.runs r
+  WHERE (r.id = held_keys.run_id))));
+
+CREATE POLICY keepstep_owner ON keepstep.locks USING (keepstep.is_visible(connection_id));
+
+CREATE POLICY keepstep_owner ON keepstep.owner_standing USING (keepstep.is_visible(connection_id));
+
+CREATE POLICY keepstep_owner ON keepstep.run_entities USING ((EXISTS ( SELECT
+   FROM keepstep.runs r
+  WHERE (r.id = run_entities.run_id))));
+
+CREATE POLICY keepstep_owner ON keepstep.runs USING (keepstep.is_visible(connection_id));
+
+CREATE POLICY keepstep_owner ON keepstep.schedules USING (keepstep.is_visible(connection_id));
+
+ALTER TABLE keepstep.locks ENABLE ROW LEVEL SECURITY;
+
+ALTER TABLE keepstep.owner_standing ENABLE ROW LEVEL SECURITY;
+
+ALTER TABLE keepstep.run_entities ENABLE ROW LEVEL SECURITY;
+
+ALTER TABLE keepstep.runs ENABLE ROW LEVEL SECURITY;
+
+ALTER TABLE keepstep.schedules ENABLE ROW LEVEL SECURITY;
