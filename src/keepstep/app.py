@@ -121,12 +121,15 @@ class App:
         known = {entity.name for entity in self.registered[key].entities}
         return tuple(name for name in self.settings.sync_entities if name in known)
 
-    def in_effect(self, key: str, chosen: Chosen, stored: Mapping[str, str]) -> InEffect:
-        """What holds for an integration, with what people chose and the credentials that they stored."""
+    def in_effect(self, key: str, chosen: Chosen, stored: Mapping[str, str], *, own: bool = False) -> InEffect:
+        """What holds for an integration, with what people chose and the credentials that they stored.
+
+        ``own``: an owner's, which the environment's do not replace.
+        """
         app = self.with_chosen(chosen)
         self._stored_secrets |= frozenset(filter(None, stored.values()))
         values = app.values(key)
-        if not self.configured(key):
+        if own or not self.configured(key):
             values = replace(values, api_key=stored.get("apiKey", ""))
         policy = Policy(
             drop_percent=app.settings.drop_guard_percent,
@@ -301,7 +304,7 @@ class App:
         owners = OwnerConnections(database, vault, audit, names)
         troubles = Troubles(database, credentials, preferences, self.home)
         overview = Overview(database, entities, schedules, limits, preferences, troubles)
-        connectors = Connectors(database, self.registered, preferences, credentials, self.in_effect)
+        connectors = Connectors(database, self.registered, preferences, credentials, self.in_effect, owners)
         inspection = Inspection(self.registered, connectors, preferences, overview)
 
         async def arrangement() -> Arrangement:

@@ -13,6 +13,7 @@ from keepstep.model.errors import AuthFailed, NotFound, Transient
 from keepstep.model.run import error_json
 from keepstep.service.owners import OwnerConnections, OwnerTokens
 from tests.support.site import Served, served
+from tests.support.workers import until
 
 KEY = "doorloop"
 OWNERS, PAUSE, RESUME = "/api/admin/owners", "/api/admin/owners/pause", "/api/admin/owners/resume"
@@ -315,6 +316,30 @@ async def test_tokens_are_encrypted_for_their_owner_alone_and_rotated_with_all_o
     assert (renewed, read) == (1, "secret-token")
     logged = await site.sql("SELECT payload::text AS text FROM keepstep.admin_logs")
     assert not any("secret-token" in one["text"] for one in logged)
+
+
+async def test_an_owners_runs_work_with_the_owners_own_credentials(dsn: str, tmp_path: Path) -> None:
+    from keepstep.always_on import working
+    from tests.support.upstream import serving
+
+    async with serving(api_key="key-of-ana") as upstream, served(
+        dsn, tmp_path, DOORLOOP_BASE_URL=upstream.url, DOORLOOP_API_KEY="key-of-ana", DOORLOOP_RATE_LIMIT_RPS="1000"
+    ) as site:  # fmt: skip
+        await connect(site, "ana")
+        await connect(site, "ben")
+        async with working(site.service, concurrency=2):
+            for owner in ("ana", "ben"):
+                await site.service.owners.run(KEY, owner, by="test")
+
+            async def ended() -> bool:
+                return all([(await line(site, owner))["lastRunId"] for owner in ("ana", "ben")])
+
+            await until(ended)
+        told = {owner: await line(site, owner) for owner in ("ana", "ben")}
+
+    assert (told["ana"]["state"], told["ana"]["failures"]) == ("connected", 0), told["ana"]["error"]
+    assert (told["ben"]["state"], told["ben"]["failures"]) == ("needs-reconnect", 1)
+    assert "key-of-ben" not in str(told)
 
 
 @asynccontextmanager

@@ -170,9 +170,14 @@ class OwnerConnections:
             await self.audit.record(by, "owner.resume", payload, "done", within=connection)
         return await self._known(integration, owner)
 
-    async def credentials(self, integration: str, owner: str) -> dict[str, str]:
-        """What an owner has stored; nothing where they are not connected. Raises ``StoreError``: no key opens it."""
+    async def credentials(self, integration: str, owner: str) -> dict[str, str] | None:
+        """What an owner has stored, nothing where they are not connected; None: the shared ones are used.
+
+        Raises ``StoreError`` when no key opens it.
+        """
         async with self.database.connection() as connection:
+            if not await store.is_own(connection, integration, owner):
+                return None
             sealed = await store.sealed(connection, integration, owner)
         return {} if sealed is None else await asyncio.to_thread(
             self.vault.unseal, sealed, owner=_name(integration, owner)

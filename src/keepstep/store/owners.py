@@ -15,6 +15,12 @@ async def sealed(connection: Connection, integration: str, owner: str, *, locked
     return None if row is None else bytes(row["credentials"])
 
 
+async def is_own(connection: Connection, integration: str, owner: str) -> bool:
+    """Whether an owner's connection works with credentials of its owner only."""
+    row = await _one(connection, "own", integration=integration, owner=owner)
+    return row is not None and bool(row["own_credentials"])
+
+
 async def renew(connection: Connection, integration: str, owner: str, credentials: bytes) -> None:
     """Others in their place."""
     values = {"integration": integration, "owner": owner, "credentials": credentials}

@@ -2,6 +2,9 @@
 SELECT credentials FROM keepstep.connections
 WHERE integration = %(integration)s AND owner_id = %(owner)s AND credentials IS NOT NULL
 
+-- name: own
+SELECT own_credentials FROM keepstep.connections WHERE integration = %(integration)s AND owner_id = %(owner)s
+
 -- name: sealed_locked
 -- Of all workers one renews tokens: the others wait here, and find what it has saved.
 SELECT credentials FROM keepstep.connections
