@@ -38,6 +38,7 @@ from keepstep.service.errors_view import Errors
 from keepstep.service.feed import Feed
 from keepstep.service.health_history import HealthHistory
 from keepstep.service.home import made_once
+from keepstep.service.host_tokens import HostRules
 from keepstep.service.inspection import Inspection
 from keepstep.service.limits import Limits
 from keepstep.service.owners import OwnerConnections
@@ -195,6 +196,16 @@ class App:
             return self.token()
         return None
 
+    def _host_rules(self) -> HostRules:
+        """Whose tokens let users in who signed in elsewhere."""
+        settings = self.settings
+        return HostRules(
+            secret=settings.jwt_secret.get_secret_value() if settings.jwt_secret else "",
+            jwks_url=settings.jwt_jwks_url or "", issuer=settings.jwt_issuer or "",
+            audience="" if settings.jwt_audience == "any" else settings.jwt_audience,
+            role_claim=settings.jwt_role_claim,
+        )  # fmt: skip
+
     def _secret_keys(self) -> tuple[str, ...]:
         """What encrypts stored credentials, the key to encrypt with first. Raises ``StoreError``."""
         given = tuple(key.get_secret_value() for key in self.settings.secret_keys)
@@ -314,7 +325,7 @@ class App:
         return Service(
             commands=Commands(database, connectors.lent, entities, audit),
             views=Views(database),
-            accounts=Accounts(database, audit, admin_token=self._admin_token),
+            accounts=Accounts(database, audit, admin_token=self._admin_token, host=self._host_rules()),
             audit=audit,
             schedules=schedules,
             auto_sync=AutoSync(database, audit, names),

@@ -82,6 +82,7 @@ def _requests(settings: Settings) -> Iterator[Problem]:
 def _secrets(settings: Settings) -> Iterator[Problem]:
     given: list[tuple[str, SecretStr | None]] = [("ADMIN_SYNC_TOKEN", settings.admin_token)]
     given += [("KEEPSTEP_SECRET_KEY", key) for key in settings.secret_keys[:1]]
+    given += [("KEEPSTEP_JWT_SECRET", settings.jwt_secret)]
     for name, secret in given:
         if secret is not None and len(secret.get_secret_value()) < SHORTEST_SECRET:
             yield Problem(

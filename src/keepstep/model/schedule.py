@@ -43,6 +43,23 @@ class Role(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
+class Scope:
+    """What somebody may see: ``everything``, or what is ``shared`` and what belongs to ``owner``."""
+
+    everything: bool = False
+    shared: bool = False
+    owner: str | None = None
+
+    def sees(self, owner: str | None) -> bool:
+        """Whether what belongs to this owner (None: to nobody) may be seen."""
+        return self.everything or (self.shared if owner is None else owner == self.owner)
+
+
+EVERYTHING = Scope(everything=True)
+SHARED = Scope(shared=True)
+
+
+@dataclass(frozen=True, slots=True)
 class Identity:
     """Who a request comes from. ``user_id`` is None for tokens; ``owner`` is whose connections are their own."""
 
@@ -50,3 +67,10 @@ class Identity:
     role: Role
     user_id: int | None = None
     owner: str = ""
+
+    @property
+    def scope(self) -> Scope:
+        """An administrator sees everything; staff what is shared, and everybody their own."""
+        if self.role is Role.ADMIN:
+            return EVERYTHING
+        return Scope(shared=self.role is not Role.USER, owner=self.owner or None)

@@ -134,7 +134,8 @@ SELECT a.*, c.integration, c.owner_id,
                                                      'answer', m.answer, 'sentAt', m.sent_at) ORDER BY m.id)
                  FROM keepstep.alert_messages m WHERE a.id = ANY (m.alert_ids)), '[]') AS deliveries
 FROM keepstep.alerts a LEFT JOIN keepstep.connections c ON c.id = a.connection_id
-WHERE %(state)s::text IS NULL OR (%(state)s = 'open') = (a.ended_at IS NULL)
+WHERE (%(state)s::text IS NULL OR (%(state)s = 'open') = (a.ended_at IS NULL))
+  AND (a.connection_id IS NULL OR %(only)s::bigint[] IS NULL OR a.connection_id = ANY (%(only)s::bigint[]))
 ORDER BY (a.ended_at IS NULL) DESC, a.id DESC LIMIT %(limit)s
 
 -- name: delivery
@@ -144,4 +145,7 @@ SELECT m.channel, count(*) FILTER (WHERE m.state = 'waiting') AS waiting, max(m.
 FROM keepstep.alert_messages m WHERE m.created_at > now() - interval '30 days' GROUP BY m.channel
 
 -- name: counts
-SELECT rule, severity, count(*) AS open FROM keepstep.alerts WHERE ended_at IS NULL GROUP BY rule, severity
+SELECT rule, severity, count(*) AS open FROM keepstep.alerts
+WHERE ended_at IS NULL
+  AND (connection_id IS NULL OR %(only)s::bigint[] IS NULL OR connection_id = ANY (%(only)s::bigint[]))
+GROUP BY rule, severity

@@ -339,11 +339,12 @@ async def get_several(connection: Connection, ids: Sequence[int]) -> list[dict[s
 
 
 async def newest(
-    connection: Connection, *, limit: int, entity: str | None, result: str | None, before: int | None
-) -> list[dict[str, Any]]:
-    """Runs, newest first, each with its ``entities``."""
+    connection: Connection, *, limit: int, entity: str | None, result: str | None, before: int | None,
+    only: Sequence[int] | None = None,
+) -> list[dict[str, Any]]:  # fmt: skip
+    """Runs, newest first, each with its ``entities``; ``only`` of these connections."""
     cursor = await connection.execute(
-        _RUNS["list_runs"], {"limit": limit, "entity": entity, "result": result, "before": before}
+        _RUNS["list_runs"], {"limit": limit, "entity": entity, "result": result, "before": before, "only": only}
     )
     return await _with_entities(connection, await cursor.fetchall())
 

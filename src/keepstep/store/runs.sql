@@ -121,6 +121,7 @@ SELECT r.*, c.integration, c.owner_id FROM keepstep.runs r JOIN keepstep.connect
 WHERE (%(entity)s::text IS NULL OR EXISTS (SELECT FROM keepstep.run_entities e WHERE e.run_id = r.id AND e.entity = %(entity)s))
   AND (%(result)s::text IS NULL OR r.state = %(result)s)
   AND (%(before)s::bigint IS NULL OR r.id < %(before)s)
+  AND (%(only)s::bigint[] IS NULL OR r.connection_id = ANY (%(only)s::bigint[]))
 ORDER BY r.id DESC LIMIT %(limit)s
 
 -- name: finish_state

@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 from keepstep.service.auto_sync import CONTACTS, MAIL, AutoSync, Config, Kind
 from keepstep.web.openapi import problems
 from keepstep.web.parameters import NO_NUL
-from keepstep.web.security import User
+from keepstep.web.security import Caller
 
 Workspace = Annotated[str, StringConstraints(max_length=200, pattern=NO_NUL)]
 _WORKSPACE = "The front end's workspace; an administrator gives the id of a user for that user's config."
@@ -77,7 +77,7 @@ def router(auto_sync: AutoSync) -> APIRouter:
         "/logos-vision/auto-sync/config", summary="The auto-sync of one's own contacts", responses=problems(409)
     )
     async def contacts(
-        who: User, workspace_id: Annotated[Workspace | None, Query(description=_WORKSPACE)] = None
+        who: Caller, workspace_id: Annotated[Workspace | None, Query(description=_WORKSPACE)] = None
     ) -> ContactsConfig:
         return _contacts(await auto_sync.get(CONTACTS, who, workspace=workspace_id))
 
@@ -85,19 +85,19 @@ def router(auto_sync: AutoSync) -> APIRouter:
         "/logos-vision/auto-sync/config", summary="Change that; enabled, the first sync begins at once",
         responses=problems(409),
     )  # fmt: skip
-    async def set_contacts(body: ContactsChange, who: User) -> ContactsConfig:
+    async def set_contacts(body: ContactsChange, who: Caller) -> ContactsConfig:
         config = await auto_sync.put(
             CONTACTS, who, enabled=body.enabled, interval=body.interval_hours, workspace=body.workspace_id
         )
         return _contacts(config)
 
     @routes.post("/settings/save-auto-sync", summary="Change the auto-sync of one's own mail")
-    async def save_mail(body: MailChange, who: User) -> Saved:
+    async def save_mail(body: MailChange, who: Caller) -> Saved:
         await auto_sync.put(MAIL, who, enabled=body.enabled, interval=body.interval_minutes)
         return Saved()
 
     @routes.get("/settings/load-auto-sync", summary="The auto-sync of one's own mail")
-    async def load_mail(who: User) -> Loaded:
+    async def load_mail(who: Caller) -> Loaded:
         config = await auto_sync.get(MAIL, who)
         return Loaded(settings=MailSettings(enabled=config.enabled, interval_minutes=config.interval))
 

@@ -8,7 +8,7 @@ from keepstep.service.owners import MOST_LISTED, OwnerConnections, OwnerLine, Ow
 from keepstep.service.shapes import RunSummary, Shape
 from keepstep.web.openapi import problems
 from keepstep.web.parameters import NO_NUL, Before, Body, Limit, Number, Reason, Word
-from keepstep.web.security import Admin, User
+from keepstep.web.security import Admin, Caller
 
 Key = Annotated[str, Path(max_length=200, description="Which integration.", examples=["google_contacts"])]
 _States = Literal["connected", "needs-connecting", "needs-reconnect", "paused"]
@@ -43,24 +43,24 @@ def router(owners: OwnerConnections) -> APIRouter:
 
 def _own(routes: APIRouter, owners: OwnerConnections) -> None:
     @routes.get("/auto-sync", summary="What the caller has connected, and how it does", tags=["auto-sync"])
-    async def own(who: User) -> list[OwnerLine]:
+    async def own(who: Caller) -> list[OwnerLine]:
         return await owners.of(who.owner)
 
     @routes.post(
         "/auto-sync/{integration}/run", summary="Sync one's own now", tags=["auto-sync"], status_code=202,
         responses=problems(404, 409), description="Gives the run that is live already, if one is.",
     )  # fmt: skip
-    async def run(integration: Key, who: User) -> OwnRun:
+    async def run(integration: Key, who: Caller) -> OwnRun:
         return OwnRun(run_id=await owners.run(integration, who.owner, by=who.name))
 
     @routes.delete(
         "/auto-sync/{integration}", summary="Forget the caller's credentials", tags=["auto-sync"], status_code=204
     )
-    async def disconnect(integration: Key, who: User) -> None:
+    async def disconnect(integration: Key, who: Caller) -> None:
         await owners.disconnect(integration, who.owner, by=who.name)
 
     @routes.get("/auto-sync/{integration}/runs", summary="The caller's runs, newest first", tags=["auto-sync"])
-    async def history(integration: Key, who: User, limit: Limit = 50, before: Before = None) -> list[RunSummary]:
+    async def history(integration: Key, who: Caller, limit: Limit = 50, before: Before = None) -> list[RunSummary]:
         return await owners.history(integration, who.owner, before=before, limit=limit)
 
 
