@@ -51,6 +51,7 @@ async def working(
     """
     await service.database.require_sessions()
     await service.sync_types.settle()
+    await service.auto_sync.settle()
     for line in await service.schedules.settle():
         _log.info(line)
     queue = Queue(service.database)

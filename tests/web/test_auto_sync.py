@@ -9,7 +9,7 @@ from typing import Any
 import httpx
 import pytest
 
-from keepstep.service.auto_sync import CONTACTS, MAIL, Kind
+from keepstep.service.auto_sync import CONTACTS, MAIL, AutoSync, Kind
 from tests.support.site import Served, served
 
 CONTACTS_URL = "/api/logos-vision/auto-sync/config"
@@ -147,9 +147,11 @@ async def test_what_is_not_connected_is_never_due(site: Served, ana: httpx.Async
     ]
 
 
-async def test_the_first_sync_is_due_at_once_when_the_connection_is_there(site: Served) -> None:
+async def test_the_first_sync_is_due_at_once_when_the_connection_is_there(
+    site: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
     owner = str(await site.user("ben"))
-    site.service.auto_sync._entities = {CONTACTS.integration: ["connections"]}  # as if it were registered
+    monkeypatch.setitem(site.service.auto_sync.entities, CONTACTS.integration, ["connections"])  # as if it were there
     async with site.signed_in("ben") as ben:
         await put(ben, enabled=False)
         await connect(site, owner, CONTACTS)
@@ -172,6 +174,26 @@ async def test_a_schedule_begins_by_itself_once_its_owner_has_connected(site: Se
     await connect(site, str(user["id"]), CONTACTS)
 
     assert await site.sql(DUE) == [{"owner_id": str(user["id"]), "due": True}]
+
+
+async def test_an_integration_that_is_not_there_makes_nothing_due_until_it_is(
+    site: Served, ana: httpx.AsyncClient
+) -> None:
+    [user] = await site.sql("SELECT id FROM keepstep.users WHERE name = 'ana'")
+    await put(ana, enabled=True, interval_hours=4)
+    await connect(site, str(user["id"]), CONTACTS)
+    without = AutoSync(site.service.database, site.service.audit, {})
+    await without.settle()
+    nothing = await site.sql(DUE)
+    there = AutoSync(site.service.database, site.service.audit, {CONTACTS.integration: ["people", "groups"]})
+    await there.settle()
+    await there.settle()
+
+    assert (nothing, await site.sql(DUE)) == ([], [{"owner_id": str(user["id"]), "due": True}])
+    assert await site.sql("SELECT entities FROM keepstep.schedules s JOIN keepstep.connections c"
+                          " ON c.id = s.connection_id WHERE c.owner_id IS NOT NULL") == [
+        {"entities": ["people", "groups"]}
+    ]  # fmt: skip
 
 
 async def test_a_user_has_only_their_own_and_an_admin_any(site: Served, ana: httpx.AsyncClient) -> None:

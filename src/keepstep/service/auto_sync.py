@@ -60,7 +60,7 @@ class AutoSync:
     def __init__(self, database: Database, audit: Audit, entities: Mapping[str, Sequence[str]]) -> None:
         self._database = database
         self._audit = audit
-        self._entities = entities
+        self.entities = dict(entities)
 
     async def get(self, kind: Kind, who: Identity, *, workspace: str | None = None) -> Config:
         """An owner's config, the default when there is none. Raises ``NotAllowed`` for another's, ``Conflict``."""
@@ -88,13 +88,19 @@ class AutoSync:
             await store.put(
                 connection, held, None if found is None else found.schedule_id, enabled=wanted.enabled,
                 seconds=wanted.interval * kind.unit, by=who.name,
-                entities=self._entities.get(kind.integration, kind.entities),
+                entities=self.entities.get(kind.integration, kind.entities),
             )  # fmt: skip
             await self._note(connection, kind, who, owner, workspace, before, wanted)
             after = await store.select(connection, kind.integration, owner)
-            if after is not None and after.schedule_id is not None and kind.integration not in self._entities:
+            if after is not None and after.schedule_id is not None and kind.integration not in self.entities:
                 await store.rest(connection, after.schedule_id)
             return _config(kind, after)
+
+    async def settle(self) -> None:
+        """For processes that start runs: what was planned reads what there is, and waits for what there is not."""
+        async with self._database.connection() as connection, connection.transaction():
+            for kind in KINDS:
+                await store.settle(connection, kind.integration, self.entities.get(kind.integration))
 
     async def _note(
         self, connection: Connection, kind: Kind, who: Identity, owner: str, workspace: str | None,

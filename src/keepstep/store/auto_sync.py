@@ -71,6 +71,15 @@ async def rest(connection: Connection, schedule_id: int) -> None:
     await connection.execute(_SQL["rest"], {"schedule": schedule_id})
 
 
+async def settle(connection: Connection, integration: str, entities: Sequence[str] | None) -> None:
+    """Let the schedules of an integration read these entities; None: it is not there, and nothing of it is due."""
+    if entities is None:
+        await connection.execute(_SQL["rest_all"], {"integration": integration})
+        return
+    await connection.execute(_SQL["settle"], {"integration": integration, "entities": list(entities)})
+    await connection.execute(_SQL["awaken_all"], {"integration": integration})
+
+
 async def owners_in(connection: Connection, integration: str, workspace: str) -> list[str]:
     """Up to three owners that a workspace stands for."""
     cursor = await connection.execute(_SQL["owners_in"], {"integration": integration, "workspace": workspace})

@@ -33,6 +33,23 @@ WHERE id = %(schedule)s
 -- name: rest
 DELETE FROM keepstep.schedule_times WHERE schedule_id = %(schedule)s
 
+-- name: settle
+-- What was planned before its integration was there has the entities that it has.
+UPDATE keepstep.schedules s SET entities = %(entities)s::text[]
+FROM keepstep.connections c
+WHERE c.id = s.connection_id AND c.integration = %(integration)s AND c.own_credentials AND s.name = ''
+  AND s.sync_type IS NULL AND s.entities <> %(entities)s::text[]
+
+-- name: rest_all
+-- An integration that is not there makes nothing due: its runs could only fail.
+DELETE FROM keepstep.schedule_times t USING keepstep.schedules s, keepstep.connections c
+WHERE s.id = t.schedule_id AND c.id = s.connection_id AND c.integration = %(integration)s AND c.own_credentials
+
+-- name: awaken_all
+SELECT count(keepstep.make_due(s.id)) FROM keepstep.schedules s JOIN keepstep.connections c ON c.id = s.connection_id
+WHERE c.integration = %(integration)s AND c.own_credentials AND c.state = 'connected' AND s.enabled
+  AND NOT EXISTS (SELECT FROM keepstep.schedule_times t WHERE t.schedule_id = s.id)
+
 -- name: owners_in
 -- Whom a workspace stands for: an owner of that name, or those who set something up in it.
 SELECT owner_id FROM keepstep.connections WHERE owner_id = %(workspace)s

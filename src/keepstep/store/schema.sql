@@ -2,6 +2,19 @@
 
 CREATE SCHEMA keepstep;
 
+CREATE FUNCTION keepstep.auto_sync_bounds(integration text, OUT least_minutes integer, OUT most_minutes integer, OUT entities text[]) RETURNS record
+    LANGUAGE plpgsql IMMUTABLE
+    AS $$
+BEGIN
+    CASE integration
+        WHEN 'mail' THEN least_minutes := 5; most_minutes := 1440; entities := '{messages}';
+        WHEN 'google_contacts' THEN least_minutes := 60; most_minutes := 43200; entities := '{connections}';
+        ELSE RAISE invalid_parameter_value USING
+            MESSAGE = format('Users have no auto-sync of %s.', integration), HINT = 'Give mail or google_contacts.';
+    END CASE;
+END
+$$;
+
 CREATE FUNCTION keepstep.connection_has_no_runs() RETURNS trigger
     LANGUAGE plpgsql
     AS $$
@@ -279,6 +292,43 @@ BEGIN
 END
 $$;
 
+CREATE FUNCTION keepstep.schedule_auto_sync(user_id text, minutes integer, integration text DEFAULT 'mail'::text) RETURNS bigint
+    LANGUAGE plpgsql
+    AS $$
+#variable_conflict use_column
+DECLARE
+    bounds record;
+    connection bigint;
+    schedule bigint;
+BEGIN
+    SELECT * INTO bounds FROM keepstep.auto_sync_bounds(integration);
+    IF minutes IS NULL OR minutes NOT BETWEEN bounds.least_minutes AND bounds.most_minutes THEN
+        RAISE invalid_parameter_value USING MESSAGE = format('The interval cannot be %s minutes.', coalesce(minutes::text, 'null')),
+            HINT = format('Give %s to %s minutes.', bounds.least_minutes, bounds.most_minutes);
+    END IF;
+    IF coalesce(user_id, '') = '' THEN
+        RAISE invalid_parameter_value USING MESSAGE = 'No user is named.', HINT = 'Give the id that the API knows the user by.';
+    END IF;
+    -- Holds the connection: two callers take turns, and one schedule comes of it.
+    INSERT INTO keepstep.connections AS c (integration, owner_id, own_credentials)
+    VALUES (schedule_auto_sync.integration, schedule_auto_sync.user_id, true)
+    ON CONFLICT (integration, coalesce(owner_id, '')) DO UPDATE SET own_credentials = true RETURNING c.id INTO connection;
+    INSERT INTO keepstep.schedules AS s (connection_id, enabled, interval_seconds, entities, updated_by)
+    VALUES (connection, true, minutes * 60, bounds.entities, session_user)
+    ON CONFLICT (connection_id, name) DO UPDATE
+    SET enabled = true, interval_seconds = excluded.interval_seconds, updated_by = excluded.updated_by
+    WHERE NOT s.enabled OR s.interval_seconds <> excluded.interval_seconds
+    RETURNING s.id INTO schedule;
+    IF schedule IS NOT NULL THEN
+        INSERT INTO keepstep.admin_logs ("user", action, payload, result) VALUES (
+            session_user, 'auto-sync.set',
+            jsonb_build_object('integration', integration, 'owner', user_id, 'enabled', true, 'interval_minutes', minutes),
+            format('every %s minutes, by SQL', minutes));
+    END IF;
+    RETURN coalesce(schedule, (SELECT s.id FROM keepstep.schedules s WHERE s.connection_id = connection AND s.name = ''));
+END
+$$;
+
 CREATE FUNCTION keepstep.schedule_follows_type() RETURNS trigger
     LANGUAGE plpgsql
     AS $$
@@ -391,6 +441,67 @@ BEGIN
             END IF;
         END IF;
     END IF;
+END
+$$;
+
+CREATE FUNCTION keepstep.trigger_auto_sync(user_id text, integration text DEFAULT 'mail'::text) RETURNS bigint
+    LANGUAGE plpgsql
+    AS $$
+DECLARE
+    known keepstep.connections;
+    run bigint;
+BEGIN
+    SELECT * INTO known FROM keepstep.connections c
+    WHERE c.integration = trigger_auto_sync.integration AND c.owner_id = trigger_auto_sync.user_id;
+    IF known.id IS NULL OR known.state <> 'connected' THEN
+        RAISE object_not_in_prerequisite_state USING
+            MESSAGE = format('%s of %s cannot be synced: %s.', integration, user_id, coalesce(known.state, 'needs-connecting')),
+            HINT = coalesce(known.paused_reason, 'The user connects the account first.');
+    END IF;
+    INSERT INTO keepstep.runs (connection_id, mode, dry_run, trigger, actor, entities, state, in_queue)
+    SELECT known.id, 'delta', false, 'manual', session_user, coalesce(
+        (SELECT s.entities FROM keepstep.schedules s WHERE s.connection_id = known.id AND s.name = ''),
+        (SELECT b.entities FROM keepstep.auto_sync_bounds(integration) b)), 'queued', true
+    ON CONFLICT (connection_id) WHERE state IN ('queued', 'running', 'waiting') DO NOTHING
+    RETURNING id INTO run;
+    IF run IS NOT NULL THEN
+        PERFORM keepstep.enqueue(ARRAY[run]);
+        RETURN run;
+    END IF;
+    RETURN (SELECT r.id FROM keepstep.runs r WHERE r.connection_id = known.id AND r.state IN ('queued', 'running', 'waiting'));
+END
+$$;
+
+CREATE FUNCTION keepstep.unschedule_auto_sync(user_id text, integration text DEFAULT 'mail'::text) RETURNS boolean
+    LANGUAGE plpgsql
+    AS $$
+BEGIN
+    UPDATE keepstep.schedules s SET enabled = false, updated_by = session_user
+    FROM keepstep.connections c
+    WHERE c.id = s.connection_id AND c.integration = unschedule_auto_sync.integration
+      AND c.owner_id = unschedule_auto_sync.user_id AND s.name = '' AND s.enabled;
+    IF NOT FOUND THEN
+        RETURN false;
+    END IF;
+    INSERT INTO keepstep.admin_logs ("user", action, payload, result) VALUES (
+        session_user, 'auto-sync.set', jsonb_build_object('integration', integration, 'owner', user_id, 'enabled', false), 'off, by SQL');
+    RETURN true;
+END
+$$;
+
+CREATE FUNCTION keepstep.update_auto_sync_schedule(user_id text, minutes integer, integration text DEFAULT 'mail'::text) RETURNS boolean
+    LANGUAGE plpgsql
+    AS $$
+BEGIN
+    IF NOT EXISTS (
+        SELECT FROM keepstep.schedules s JOIN keepstep.connections c ON c.id = s.connection_id
+        WHERE c.integration = update_auto_sync_schedule.integration AND c.owner_id = update_auto_sync_schedule.user_id
+          AND s.name = '' AND s.enabled
+    ) THEN
+        RETURN false;
+    END IF;
+    PERFORM keepstep.schedule_auto_sync(user_id, minutes, integration);
+    RETURN true;
 END
 $$;
 
@@ -618,6 +729,57 @@ CREATE VIEW keepstep.audit_events AS
      JOIN keepstep.runs r ON ((r.id = e.run_id)))
      JOIN keepstep.connections c ON ((c.id = e.connection_id)))
   WHERE (e.type = ANY (ARRAY['run-started'::text, 'run-finished'::text, 'run-failed'::text]));
+
+CREATE TABLE keepstep.run_entities (
+    run_id bigint NOT NULL,
+    entity text NOT NULL,
+    "position" smallint NOT NULL,
+    state text DEFAULT 'pending'::text NOT NULL,
+    pages bigint DEFAULT 0 NOT NULL,
+    rows bigint DEFAULT 0 NOT NULL,
+    inserted bigint DEFAULT 0 NOT NULL,
+    updated bigint DEFAULT 0 NOT NULL,
+    unchanged bigint DEFAULT 0 NOT NULL,
+    deleted bigint DEFAULT 0 NOT NULL,
+    dead_lettered bigint DEFAULT 0 NOT NULL,
+    requests bigint DEFAULT 0 NOT NULL,
+    total bigint,
+    started_at timestamp with time zone,
+    finished_at timestamp with time zone,
+    resumed boolean DEFAULT false NOT NULL,
+    completeness text,
+    error jsonb,
+    report jsonb,
+    CONSTRAINT run_entities_check CHECK ((LEAST(pages, rows, inserted, updated, unchanged, deleted, dead_lettered, requests) >= 0)),
+    CONSTRAINT run_entities_state_check CHECK ((state = ANY (ARRAY['pending'::text, 'running'::text, 'succeeded'::text, 'failed'::text, 'held'::text, 'stopped'::text, 'crashed'::text])))
+);
+
+CREATE VIEW keepstep.auto_sync_history AS
+ SELECT c.owner_id AS user_id,
+    c.integration,
+    r.id AS run_id,
+    r.trigger,
+    r.state,
+    r.planned_at,
+    r.started_at,
+    r.finished_at,
+    e.rows,
+    e.inserted,
+    e.updated,
+    e.unchanged,
+    e.deleted,
+    e.dead_lettered,
+    (r.error ->> 'message'::text) AS error
+   FROM ((keepstep.runs r
+     JOIN keepstep.connections c ON (((c.id = r.connection_id) AND (c.owner_id IS NOT NULL))))
+     CROSS JOIN LATERAL ( SELECT (COALESCE(sum(n.rows), (0)::numeric))::bigint AS rows,
+            (COALESCE(sum(n.inserted), (0)::numeric))::bigint AS inserted,
+            (COALESCE(sum(n.updated), (0)::numeric))::bigint AS updated,
+            (COALESCE(sum(n.unchanged), (0)::numeric))::bigint AS unchanged,
+            (COALESCE(sum(n.deleted), (0)::numeric))::bigint AS deleted,
+            (COALESCE(sum(n.dead_lettered), (0)::numeric))::bigint AS dead_lettered
+           FROM keepstep.run_entities n
+          WHERE (n.run_id = r.id)) e);
 
 CREATE TABLE keepstep.schedules (
     id bigint NOT NULL,
@@ -915,30 +1077,6 @@ CREATE TABLE keepstep.request_minutes (
     failed bigint DEFAULT 0 NOT NULL
 )
 WITH (fillfactor='50');
-
-CREATE TABLE keepstep.run_entities (
-    run_id bigint NOT NULL,
-    entity text NOT NULL,
-    "position" smallint NOT NULL,
-    state text DEFAULT 'pending'::text NOT NULL,
-    pages bigint DEFAULT 0 NOT NULL,
-    rows bigint DEFAULT 0 NOT NULL,
-    inserted bigint DEFAULT 0 NOT NULL,
-    updated bigint DEFAULT 0 NOT NULL,
-    unchanged bigint DEFAULT 0 NOT NULL,
-    deleted bigint DEFAULT 0 NOT NULL,
-    dead_lettered bigint DEFAULT 0 NOT NULL,
-    requests bigint DEFAULT 0 NOT NULL,
-    total bigint,
-    started_at timestamp with time zone,
-    finished_at timestamp with time zone,
-    resumed boolean DEFAULT false NOT NULL,
-    completeness text,
-    error jsonb,
-    report jsonb,
-    CONSTRAINT run_entities_check CHECK ((LEAST(pages, rows, inserted, updated, unchanged, deleted, dead_lettered, requests) >= 0)),
-    CONSTRAINT run_entities_state_check CHECK ((state = ANY (ARRAY['pending'::text, 'running'::text, 'succeeded'::text, 'failed'::text, 'held'::text, 'stopped'::text, 'crashed'::text])))
-);
 
 ALTER TABLE keepstep.runs ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
     SEQUENCE NAME keepstep.runs_id_seq
