@@ -50,6 +50,8 @@ async def working(
     ``NoSession`` where only a transaction pooler can be reached.
     """
     await service.database.require_sessions()
+    await service.sync_types.settle()
+    await service.auto_sync.settle()
     for line in await service.schedules.settle():
         _log.info(line)
     queue = Queue(service.database)

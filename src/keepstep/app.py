@@ -17,6 +17,7 @@ from pydantic import SecretStr
 
 from keepstep.alerts.alerter import Arrangement
 from keepstep.config import Settings, catalogue, oddities, unknown_entities
+from keepstep.config.rules import minutes_of
 from keepstep.integrations.http import is_loopback
 from keepstep.integrations.oauth import Client
 from keepstep.integrations.registry import Values, integrations
@@ -30,6 +31,7 @@ from keepstep.reliability.politeness import Rules
 from keepstep.service.accounts import Accounts
 from keepstep.service.alerts import Alerts
 from keepstep.service.audit import Audit
+from keepstep.service.auto_sync import AutoSync
 from keepstep.service.commands import Commands
 from keepstep.service.connectors import Connectors, InEffect
 from keepstep.service.core import Service
@@ -37,8 +39,10 @@ from keepstep.service.errors_view import Errors
 from keepstep.service.feed import Feed
 from keepstep.service.health_history import HealthHistory
 from keepstep.service.home import made_once
+from keepstep.service.host_tokens import HostRules
 from keepstep.service.inspection import Inspection
 from keepstep.service.limits import Limits
+from keepstep.service.owners import OwnerConnections
 from keepstep.service.pinger import Pinger
 from keepstep.service.schedules import VARIABLES, Given, Schedules
 from keepstep.service.schema import Schemas
@@ -46,6 +50,7 @@ from keepstep.service.settings import Chosen, Effective, Preferences
 from keepstep.service.setup import Advice, SettingLine, Setup
 from keepstep.service.standing import Troubles
 from keepstep.service.status import Overview
+from keepstep.service.sync_types import SyncTypes
 from keepstep.service.vault import Credentials, Vault
 from keepstep.service.views import Views
 from keepstep.store.db import Database
@@ -134,12 +139,15 @@ class App:
         known = {entity.name for entity in self.registered[key].entities}
         return tuple(name for name in self.settings.sync_entities if name in known)
 
-    def in_effect(self, key: str, chosen: Chosen, stored: Mapping[str, str]) -> InEffect:
-        """What holds for an integration, with what people chose and the credentials that they stored."""
+    def in_effect(self, key: str, chosen: Chosen, stored: Mapping[str, str], *, own: bool = False) -> InEffect:
+        """What holds for an integration, with what people chose and the credentials that they stored.
+
+        ``own``: an owner's, which the environment's do not replace.
+        """
         app = self.with_chosen(chosen)
         self._stored_secrets |= frozenset(filter(None, stored.values()))
         values = app.values(key)
-        if not self.configured(key):
+        if own or not self.configured(key):
             values = replace(values, api_key=stored.get("apiKey", ""))
         policy = Policy(
             drop_percent=app.settings.drop_guard_percent,
@@ -204,6 +212,16 @@ class App:
         with contextlib.suppress(StoreError):
             return self.token()
         return None
+
+    def _host_rules(self) -> HostRules:
+        """Whose tokens let users in who signed in elsewhere."""
+        settings = self.settings
+        return HostRules(
+            secret=settings.jwt_secret.get_secret_value() if settings.jwt_secret else "",
+            jwks_url=settings.jwt_jwks_url or "", issuer=settings.jwt_issuer or "",
+            audience="" if settings.jwt_audience == "any" else settings.jwt_audience,
+            role_claim=settings.jwt_role_claim,
+        )  # fmt: skip
 
     def _secret_keys(self) -> tuple[str, ...]:
         """What encrypts stored credentials, the key to encrypt with first. Raises ``StoreError``."""
@@ -308,13 +326,13 @@ class App:
         vault = Vault(self._secret_keys)
         preferences = Preferences(database, _Catalogue(self), vault, audit)
         limits = Limits(database, self.rules, audit)
-        schedules = Schedules(
-            database, audit, {key: [e.name for e in known] for key, known in entities.items()}, self._scheduled()
-        )
+        names = {key: [entity.name for entity in known] for key, known in entities.items()}
+        schedules = Schedules(database, audit, names, self._scheduled())
         credentials = Credentials(database, vault, audit, _CREDENTIALS, self._locked_credentials(), schedules)
+        owners = OwnerConnections(database, vault, audit, names)
         troubles = Troubles(database, credentials, preferences, self.home)
         overview = Overview(database, entities, schedules, limits, preferences, troubles)
-        connectors = Connectors(database, self.registered, preferences, credentials, self.in_effect)
+        connectors = Connectors(database, self.registered, preferences, credentials, self.in_effect, owners)
         inspection = Inspection(self.registered, connectors, preferences, overview)
 
         async def arrangement() -> Arrangement:
@@ -324,9 +342,12 @@ class App:
         return Service(
             commands=Commands(database, connectors.lent, entities, audit),
             views=Views(database),
-            accounts=Accounts(database, audit, admin_token=self._admin_token),
+            accounts=Accounts(database, audit, admin_token=self._admin_token, host=self._host_rules()),
             audit=audit,
             schedules=schedules,
+            auto_sync=AutoSync(database, audit, names),
+            owners=owners,
+            sync_types=SyncTypes(database, audit, minutes_of(self.settings.sync_intervals)),
             credentials=credentials,
             connectors=connectors,
             preferences=preferences,

@@ -166,6 +166,9 @@ def _facts(row: dict[str, Any], pinged: dict[str, Any] | None, titles: Mapping[s
         pings=tuple(pinged["states"]) if pinged else (),
         ping_reason=pinged["reason"] if pinged else "",
         pings_since=pinged["since"] if pinged else None,
+        own_credentials=row["own_credentials"],
+        refused_reason=row["refused_reason"] or "",
+        failures=row["failures"] or 0,
         **{name: row[name] for name in _AS_IT_IS},
     )
 
@@ -173,7 +176,7 @@ def _facts(row: dict[str, Any], pinged: dict[str, Any] | None, titles: Mapping[s
 _AS_IT_IS = (
     "connection_id", "integration", "created_at", "scheduled", "last_state", "last_code", "last_message", "last_fix",
     "last_finished_at", "last_success", "nightly_state", "nightly_at", "nightly_message", "nightly_missed_at",
-    "held_since", "open_letters", "letters_since",
+    "held_since", "open_letters", "letters_since", "refused_at", "last_failure_at",
 )  # fmt: skip
 
 

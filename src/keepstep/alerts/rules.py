@@ -9,6 +9,8 @@ breaker          warning   the circuit breaker is open
 nightly          warning   the nightly full run failed, or was not begun an hour after its time
 held             warning   deletions wait for a person
 dead-letters     warning   more dead letters are open than the threshold
+reconnect        warning   an owner's credentials are refused: only the owner can connect again
+failing          warning   the last runs of an owner's connection failed
 scheduler        critical  nobody has looked for due schedules for five minutes
 ===============  ========  =============================================================================================
 """
@@ -20,6 +22,8 @@ from datetime import datetime, timedelta
 NIGHTLY_PATIENCE = timedelta(hours=1)
 SILENCE = timedelta(minutes=5)
 PINGS = 3
+FAILURES = 3
+"""Runs of an owner's connection in a row that fail before somebody is told."""
 _NOTHING_WRONG = "What was read stays as it is; it only grows older."
 
 
@@ -35,8 +39,9 @@ class Thresholds:
 class Facts:
     """One connection as it is. ``pings``: the last states, newest first. A member is None where there is no such thing.
 
-    ``last_*``: of the last run that ended and was not stopped. ``nightly_*``: of the last nightly run after which no
-    full run succeeded. ``nightly_missed_at``: when the full run that nobody has begun was due.
+    ``own_credentials``: they are its owner's, who alone can mend them. ``last_*``: of the last run that ended and was
+    not stopped. ``nightly_*``: of the last nightly run after which no full run succeeded. ``nightly_missed_at``: when
+    the full run that nobody has begun was due.
     """
 
     connection_id: int
@@ -64,6 +69,11 @@ class Facts:
     pings: Sequence[str] = ()
     ping_reason: str = ""
     pings_since: datetime | None = None
+    own_credentials: bool = False
+    refused_at: datetime | None = None
+    refused_reason: str = ""
+    failures: int = 0
+    last_failure_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,8 +100,8 @@ def findings(known: Iterable[Facts], thresholds: Thresholds, now: datetime) -> l
         finding
         for facts in known
         for finding in (
-            _connectivity(facts), _stale(facts, thresholds, now), _breaker(facts), _nightly(facts), _held(facts),
-            _dead_letters(facts, thresholds),
+            *(_of_owner(facts) if facts.own_credentials else (_connectivity(facts), _stale(facts, thresholds, now))),
+            _breaker(facts), _nightly(facts), _held(facts), _dead_letters(facts, thresholds),
         )
         if finding is not None
     ]  # fmt: skip
@@ -108,6 +118,26 @@ def scheduler(tick: datetime | None, now: datetime, *, scheduled: bool) -> Findi
         "See whether keepstep up or keepstep worker runs, and what its log says; keepstep doctor names what is wrong.",
         tick,
     )  # fmt: skip
+
+
+def _of_owner(facts: Facts) -> tuple[Finding | None]:
+    """An owner's connection has its own interval, so that nothing is stale by the clock of all others."""
+    if facts.refused_at is not None:
+        return (
+            _finding(
+                facts, "reconnect", "warning", "has to be connected again", facts.refused_reason,
+                f"{_NOTHING_WRONG} It is not tried again until then.",
+                "Its owner connects the account again; nobody else can.", facts.refused_at,
+            ),
+        )  # fmt: skip
+    if facts.failures >= FAILURES:
+        return (
+            _finding(
+                facts, "failing", "warning", f"the last {facts.failures} runs failed", facts.last_message or "",
+                _NOTHING_WRONG, facts.last_fix or "Look at its last runs.", facts.last_failure_at,
+            ),
+        )  # fmt: skip
+    return (None,)
 
 
 def _connectivity(facts: Facts) -> Finding | None:

@@ -18,10 +18,12 @@ from keepstep.service.setup import SettingLine
 _FIELDS = {about.name: field for field, about in VARIABLES.items()}
 _BEFORE_A_START = (
     "DATABASE_URL", "KEEPSTEP_DIRECT_DATABASE_URL", "KEEPSTEP_HOME", "KEEPSTEP_HOST", "KEEPSTEP_PORT",
-    "KEEPSTEP_SECRET_KEY", "ADMIN_SYNC_TOKEN",
+    "KEEPSTEP_SECRET_KEY", "ADMIN_SYNC_TOKEN", "KEEPSTEP_JWT_SECRET", "KEEPSTEP_JWT_JWKS_URL", "KEEPSTEP_JWT_ISSUER",
+    "KEEPSTEP_JWT_AUDIENCE", "KEEPSTEP_JWT_ROLE_CLAIM",
 )  # fmt: skip
 _OF_THE_SCHEDULE = ("AUTO_SYNC_ENABLED", "AUTO_SYNC_INTERVAL_MINUTES", "AUTO_SYNC_FULL_AT_HOUR_UTC", "SYNC_ENTITIES")
 _ELSEWHERE = {
+    "SYNC_INTERVALS": "People choose with POST /api/sync/intervals/TYPE.",
     **dict.fromkeys(_BEFORE_A_START, "Only the environment can give it, before a start."),
     "DOORLOOP_API_KEY": "Store it with PUT /api/admin/integrations/doorloop/credentials.",
     **dict.fromkeys(_OF_THE_SCHEDULE, "It belongs to the schedule: change it with PUT /api/admin/sync/schedule."),

@@ -145,6 +145,22 @@ def hours(text: str) -> str:
     return text
 
 
+_INTERVAL = re.compile(r"([a-z_]+)\s*=\s*([0-9]{1,4})")
+
+
+def intervals(text: str) -> str:
+    """Names with minutes, written in one way."""
+    found = [_INTERVAL.fullmatch(part) for part in split(re.sub(r"\s*=\s*", "=", text.lower()))]
+    if not all(one and 5 <= int(one[2]) <= 1440 for one in found):
+        raise _refuse("names no intervals", "Write orders=10,prices=60, with 5 to 1440 minutes each.")
+    return ",".join(f"{one[1]}={int(one[2])}" for one in found if one)
+
+
+def minutes_of(text: str) -> dict[str, int]:
+    """The minutes of each name in what ``intervals`` gave."""
+    return {one[1]: int(one[2]) for part in split(text) if (one := _INTERVAL.fullmatch(part))}
+
+
 def quiet_hours(text: str) -> QuietHours | None:
     """The hours as they are kept to."""
     found = _HOURS.fullmatch(text)

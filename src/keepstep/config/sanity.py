@@ -5,8 +5,10 @@ from difflib import get_close_matches
 
 from pydantic import SecretStr
 
+from keepstep.config.rules import minutes_of
 from keepstep.config.settings import Settings, quoted
 from keepstep.config.variable import Problem
+from keepstep.service.sync_types import SEEDS
 
 SHORTEST_SECRET = 16
 _SMALL_PAGE = 20
@@ -17,7 +19,7 @@ def oddities(settings: Settings) -> tuple[Problem, ...]:
     """What will not do what somebody expects of it. None of the sentences holds a secret."""
     return tuple(
         problem
-        for look in (_schedule, _requests, _secrets)
+        for look in (_schedule, _requests, _secrets, _sync_types)
         for problem in look(settings)
     )  # fmt: skip
 
@@ -34,6 +36,13 @@ def unknown_entities(settings: Settings, known: Iterable[str]) -> tuple[Problem,
         message = f"SYNC_ENTITIES names {quoted(name)}, which is no entity; it is left out."
         problems.append(Problem("SYNC_ENTITIES", message, f"{fix}Known are {', '.join(known)}."))
     return tuple(problems)
+
+
+def _sync_types(settings: Settings) -> Iterator[Problem]:
+    for name in minutes_of(settings.sync_intervals):
+        if name not in SEEDS:
+            fix = f"Known are {', '.join(SEEDS)}."
+            yield Problem("SYNC_INTERVALS", f"SYNC_INTERVALS names {quoted(name)}, which is no sync type.", fix)
 
 
 def _schedule(settings: Settings) -> Iterator[Problem]:
@@ -73,6 +82,7 @@ def _requests(settings: Settings) -> Iterator[Problem]:
 def _secrets(settings: Settings) -> Iterator[Problem]:
     given: list[tuple[str, SecretStr | None]] = [("ADMIN_SYNC_TOKEN", settings.admin_token)]
     given += [("KEEPSTEP_SECRET_KEY", key) for key in settings.secret_keys[:1]]
+    given += [("KEEPSTEP_JWT_SECRET", settings.jwt_secret)]
     for name, secret in given:
         if secret is not None and len(secret.get_secret_value()) < SHORTEST_SECRET:
             yield Problem(

@@ -14,12 +14,13 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 
 from keepstep.config import rules
 from keepstep.config.google_settings import GoogleSettings
+from keepstep.config.owner_settings import OwnerSettings
 from keepstep.config.variable import Problem, Variable
 
 DEFAULT_ENTITIES = ("owners", "properties", "units", "leases", "tenants")
 
 
-class Settings(GoogleSettings):
+class Settings(GoogleSettings, OwnerSettings):
     """Every setting, checked. Make it with ``Settings.load()``.
 
     ``locked`` holds the variables that the environment gave: they can't be edited on the page. An empty or blank one
@@ -298,9 +299,10 @@ class Settings(GoogleSettings):
         return (init_settings,)
 
 
+_LAST = GoogleSettings.model_fields.keys() | OwnerSettings.model_fields.keys()
 VARIABLES: dict[str, Variable] = {
     name: about
-    for name, field in sorted(Settings.model_fields.items(), key=lambda one: one[0] in GoogleSettings.model_fields)
+    for name, field in sorted(Settings.model_fields.items(), key=lambda one: one[0] in _LAST)
     for about in field.metadata
     if isinstance(about, Variable)
 }
@@ -380,7 +382,7 @@ def _unreadable(field: str) -> Problem:
 def _misspelt(environ: Mapping[str, str]) -> Iterable[Problem]:
     for name in sorted(environ):
         if name in NAMES or not name.upper().startswith(
-            ("KEEPSTEP_", "DOORLOOP_", "AUTO_SYNC_", "SYNC_ENT", "ADMIN_SYNC_", "GOOGLE_C")
+            ("KEEPSTEP_", "DOORLOOP_", "AUTO_SYNC_", "SYNC_ENT", "SYNC_INT", "ADMIN_SYNC_", "GOOGLE_C")
         ):
             continue
         if close := get_close_matches(name.upper(), NAMES, n=1, cutoff=0.88):

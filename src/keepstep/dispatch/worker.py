@@ -17,8 +17,11 @@ from keepstep.store import runs
 from keepstep.store.db import Database
 from keepstep.store.session import Heartbeats
 
-Equip = Callable[[str], AbstractAsyncContextManager[tuple[Integration, Policy]]]
-"""What a run of an integration works with while it lasts. Raises ``BadRequest`` where that is not configured."""
+Equip = Callable[..., AbstractAsyncContextManager[tuple[Integration, Policy]]]
+"""What a run of an integration works with while it lasts, given its key, and its owner where the connection has one.
+
+Raises ``BadRequest`` where that is not configured.
+"""
 _FEW, _SOON = 3, 60.0
 """A worker that ends so often within so many seconds, with the database there, cannot go on."""
 _LOOK_AGAIN = 10.0
@@ -116,7 +119,8 @@ class Worker:
             row = await runs.get(connection, run_id)
         if row is None:
             raise Fenced(f"There is no run {run_id} any more.")
-        async with self._equip(row["integration"]) as (integration, policy):
+        whose = (row["owner_id"],) if row["owner_id"] else ()
+        async with self._equip(row["integration"], *whose) as (integration, policy):
             await Runner(self._sessions, integration, policy, self._tell, self._heartbeats).take_up(run_id)
 
     async def _fail_if_queued(self, run_id: int, error: Exception) -> None:

@@ -21,10 +21,13 @@ from keepstep.store.records import Destination
 class Replay:
     """Requeues dead letters of one entity. Runs of the connection wait for it between two pages, and it for them."""
 
-    def __init__(self, database: Database, integration: str, entity: Entity, *, by: str) -> None:
+    def __init__(
+        self, database: Database, integration: str, entity: Entity, *, by: str, owner: str | None = None
+    ) -> None:
         self._database = database
         self._integration = integration
         self._entity = entity
+        self._owner = owner
         self._shape(entity)
         self._by = by
 
@@ -32,7 +35,7 @@ class Replay:
         """By id: why a letter is still bad, or an empty text for one that is now in the table."""
         problems: dict[int, str] = {}
         async with self._database.connection() as connection, connection.transaction():
-            owner = await runs.hold_off(connection, self._integration)
+            owner = await runs.hold_off(connection, self._integration, self._owner)
             met = await schema_fields.of_entity(connection, owner, self._entity.name)
             self._shape(schema_fields.extended(self._entity, met))
             await self._destination.create(connection)
@@ -50,7 +53,7 @@ class Replay:
     def _shape(self, entity: Entity) -> None:
         """The columns that the table has: the documented ones, and those that it was given."""
         self._mapping = Mapping(entity)
-        self._destination = Destination(self._integration, entity)
+        self._destination = Destination(self._integration, entity, self._owner)
 
     async def _one(self, connection: Connection, letter: dict[str, Any], now: datetime) -> DeadLetter | None:
         payload = bytes(letter["payload"])

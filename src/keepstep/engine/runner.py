@@ -182,7 +182,7 @@ class Runner:
         writes = not request.dry_run
         key, policy = self._integration.key, self._policy.schema.of(entity.name)
         shape = await Shape.prepared(session, key, entity, policy, writes=writes)
-        destination = Destination(key, shape.entity)
+        destination = Destination(key, shape.entity, session.owner)
         reporter = _Reporter(entity.name)
         kind = DryRun if request.dry_run else Apply
         sink: Sink = kind(session, shape.entity, shape.mapping, destination, request, self._policy, reporter.event)

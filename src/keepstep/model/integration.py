@@ -66,7 +66,8 @@ class Entity:
 
     ``fields`` does not hold the key. ``updated_at`` names the field that orders changes. ``volatile`` names fields that
     differ at every read and mean nothing: they alone never make a record "changed". ``can_shift`` says that records may
-    move between pages while the listing is read, so that deletions need a second look.
+    move between pages while the listing is read, so that deletions need a second look. ``owned``: each connection
+    reads the records of its owner, and one table holds those of all owners apart.
     """
 
     name: str
@@ -75,6 +76,7 @@ class Entity:
     updated_at: str | None = None
     volatile: frozenset[str] = field(default_factory=frozenset)
     can_shift: bool = True
+    owned: bool = False
 
     @cached_property
     def columns(self) -> tuple[str, ...]:

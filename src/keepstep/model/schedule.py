@@ -29,8 +29,9 @@ class Schedule:
 
 
 class Role(StrEnum):
-    """What somebody may do: look, act, or change who may."""
+    """What somebody may do: mind their own, look, act, or change who may."""
 
+    USER = "user"
     VIEWER = "viewer"
     OPERATOR = "operator"
     ADMIN = "admin"
@@ -42,9 +43,34 @@ class Role(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
+class Scope:
+    """What somebody may see: ``everything``, or what is ``shared`` and what belongs to ``owner``."""
+
+    everything: bool = False
+    shared: bool = False
+    owner: str | None = None
+
+    def sees(self, owner: str | None) -> bool:
+        """Whether what belongs to this owner (None: to nobody) may be seen."""
+        return self.everything or (self.shared if owner is None else owner == self.owner)
+
+
+EVERYTHING = Scope(everything=True)
+SHARED = Scope(shared=True)
+
+
+@dataclass(frozen=True, slots=True)
 class Identity:
-    """Who a request comes from. ``user_id`` is None for tokens."""
+    """Who a request comes from. ``user_id`` is None for tokens; ``owner`` is whose connections are their own."""
 
     name: str
     role: Role
     user_id: int | None = None
+    owner: str = ""
+
+    @property
+    def scope(self) -> Scope:
+        """An administrator sees everything; staff what is shared, and everybody their own."""
+        if self.role is Role.ADMIN:
+            return EVERYTHING
+        return Scope(shared=self.role is not Role.USER, owner=self.owner or None)

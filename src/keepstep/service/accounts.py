@@ -3,15 +3,17 @@
 import hmac
 import ipaddress
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cached_property
+from typing import Any
 
 from keepstep.model.errors import Conflict, NotAllowed, NotFound, NotSignedIn, TooManyTries
 from keepstep.model.schedule import Identity, Role
 from keepstep.reliability.masking import MASK
 from keepstep.service.audit import Audit
+from keepstep.service.host_tokens import HostRules, HostTokens, HostUser
 from keepstep.service.names import checked_name, is_name
 from keepstep.service.passwords import Passwords, check_password
 from keepstep.service.shapes import Shape
@@ -54,18 +56,20 @@ class Accounts:
     """Knows who may.
 
     ``admin_token`` gives the one token that is not in the database, or None; it is asked at the first use. ``tokens``
-    has the others.
+    has the others, ``host`` says whose JWT are taken besides.
     """
 
     def __init__(
-        self, database: Database, audit: Audit, *, admin_token: Callable[[], str | None], limits: Limits | None = None
-    ) -> None:
+        self, database: Database, audit: Audit, *, admin_token: Callable[[], str | None], limits: Limits | None = None,
+        host: HostRules | None = None,
+    ) -> None:  # fmt: skip
         self._database = database
         self._audit = audit
         self._admin_token = admin_token
         self._limits = limits or Limits()
         self._passwords = Passwords()
         self.tokens = Tokens(database, audit)
+        self._host = HostTokens(host or HostRules())
 
     @cached_property
     def _admin(self) -> bytes | None:
@@ -73,10 +77,15 @@ class Accounts:
         return digest(token) if token else None
 
     async def identify(self, *, token: str | None, session: str | None) -> Identity | None:
-        """Who has these credentials, None for nobody. A token, where there is one, decides alone."""
+        """Who has these credentials, None for nobody. A token, where there is one, decides alone.
+
+        Raises ``NotSignedIn`` with the reason for a JWT that is not accepted.
+        """
         if token is not None:
             if self._admin is not None and hmac.compare_digest(digest(token), self._admin):
-                return Identity(token_name(ADMIN_TOKEN), Role.ADMIN)
+                return Identity(token_name(ADMIN_TOKEN), Role.ADMIN, owner=token_name("admin"))
+            if self._host.is_one(token):
+                return await self._of_host(await self._host.read(token))
             return await self.tokens.identify(token)
         return await self._of_session(session) if session else None
 
@@ -96,7 +105,7 @@ class Accounts:
             if not tries:
                 raise _too_many(after)
             user = await store.user_named(connection, name) if is_name(name) else None
-        stored = None if user is None else str(user["password_hash"])
+        stored: str | None = None if user is None else user["password_hash"]
         if not await self._passwords.matches(stored, password) or user is None or stored is None:
             await self._audit.record(user["name"] if user else "unknown", "login", {"address": address}, "refused")
             raise _wrong_name_or_password()
@@ -109,7 +118,7 @@ class Accounts:
             await store.add_session(connection, row["id"], digest(session), lives=self._limits.lives)
             await store.end_try(connection, tries, name=counted)
             await self._audit.record(row["name"], "login", {"address": address}, "ok", within=connection)
-        return SignedIn(session, Identity(row["name"], Role(row["role"]), row["id"]), self._limits.lives)
+        return SignedIn(session, _user(row), self._limits.lives)
 
     async def sign_out(self, session: str) -> None:
         """End a session; harmless when there is none."""
@@ -186,10 +195,24 @@ class Accounts:
             await self._audit.record(by, "user.remove", {"name": name}, "done", within=connection)
         return name
 
+    async def _of_host(self, user: HostUser) -> Identity:
+        """The user whom another application has signed in; whoever comes first is written down."""
+        async with self._database.connection() as connection:
+            role = None if user.role is None else user.role.value
+            row = await store.host_user(connection, user.subject, role=role)
+            if row is None:
+                name = user.email if is_name(user.email) else f"host:{user.subject}"
+                row = await store.add_host_user(connection, user.subject, name=name, role=role or Role.USER)
+        return _user(row)
+
     async def _of_session(self, session: str) -> Identity | None:
         async with self._database.connection() as connection:
             row = await store.use_session(connection, digest(session), idle=self._limits.idle)
-        return None if row is None else Identity(row["name"], Role(row["role"]), row["id"])
+        return None if row is None else _user(row)
+
+
+def _user(row: Mapping[str, Any]) -> Identity:
+    return Identity(row["name"], Role(row["role"]), row["id"], owner=row["owner_id"])
 
 
 def _of_name(name: str) -> str:

@@ -8,6 +8,7 @@ from keepstep.alerts.alerter import Arrangement, Channel
 from keepstep.alerts.messages import Message
 from keepstep.model.errors import Conflict
 from keepstep.service.audit import Audit
+from keepstep.service.scope import visible
 from keepstep.service.shapes import Shape, one_of
 from keepstep.store import alerts as store
 from keepstep.store.db import Database
@@ -102,8 +103,9 @@ class Alerts:
         """Alerts, open ones first. ``state``: open or ended."""
         arrangement = await self.arrangement()
         async with self._database.connection() as connection:
-            rows = await store.newest(connection, state=state, limit=min(max(limit, 1), MOST_LISTED))
-            counts = await store.counts(connection)
+            only = await visible(connection)
+            rows = await store.newest(connection, state=state, limit=min(max(limit, 1), MOST_LISTED), only=only)
+            counts = await store.counts(connection, only=only)
             delivery = {row["channel"]: row for row in await store.delivery(connection)}
         return AlertList(
             items=[_view(row, arrangement.link) for row in rows],

@@ -5,6 +5,7 @@ from datetime import datetime
 from typing import Any
 
 from keepstep.reliability.masking import masked_text, summary
+from keepstep.service.scope import current
 from keepstep.service.shapes import Shape
 from keepstep.store import admin
 from keepstep.store.db import Connection, Database
@@ -44,15 +45,18 @@ class Audit:
         self, *, limit: int = 100, before: int | None = None, user: str | None = None, action: str | None = None
     ) -> list[AuditEntry]:
         """Acts, newest first. ``before``: only those with a smaller id; ``action``: one, or all of ``run``."""
-        most = min(max(limit, 1), MOST_LISTED)
+        most, scope = min(max(limit, 1), MOST_LISTED), current()
         async with self._database.connection() as connection:
-            rows = await admin.newest(connection, limit=most, before=before, user=user, action=action)
+            rows = await admin.newest(
+                connection, limit=most, before=before, user=user, action=action, everything=scope.everything,
+                owner=scope.owner,
+            )  # fmt: skip
         return [AuditEntry(**row) for row in rows]
 
     async def names(self) -> tuple[list[str], list[str]]:
         """Everybody who did something, and everything that was done, each by name."""
         async with self._database.connection() as connection:
-            return await admin.names(connection)
+            return await admin.names(connection, everything=current().everything, owner=current().owner)
 
     async def _write(
         self, connection: Connection, user: str, action: str, payload: Mapping[str, object], result: str

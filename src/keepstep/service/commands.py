@@ -14,6 +14,7 @@ from keepstep.model.integration import Entity
 from keepstep.model.run import Event, RunRequest, State
 from keepstep.service.audit import Audit
 from keepstep.service.connectors import Lend
+from keepstep.service.scope import is_hidden, visible
 from keepstep.service.shapes import Requeued, RunSummary
 from keepstep.service.views import Views
 from keepstep.store import checkpoints, dead_letters, held, runs
@@ -100,12 +101,14 @@ class Commands:
 
     async def _requeue(self, ids: Sequence[int], *, by: str) -> list[Requeued]:
         async with self._database.connection() as connection:
-            rows = await dead_letters.get(connection, ids)
+            rows = [row for row in await dead_letters.get(connection, ids) if not is_hidden(row["owner_id"])]
         results = {row["id"]: Requeued(id=row["id"], result="failed", reason="") for row in rows}
         open_rows = [row for row in rows if row["state"] == "open"]
-        for integration, name in sorted({(row["integration"], row["entity"]) for row in open_rows}):
-            group = [row for row in open_rows if (row["integration"], row["entity"]) == (integration, name)]
-            replay = Replay(self._database, integration, self._entity(integration, name), by=by)
+        places = {(row["integration"], row["owner_id"] or "", row["entity"]) for row in open_rows}
+        for integration, owner, name in sorted(places):
+            of = (integration, owner, name)
+            group = [row for row in open_rows if (row["integration"], row["owner_id"] or "", row["entity"]) == of]
+            replay = Replay(self._database, integration, self._entity(integration, name), by=by, owner=owner or None)
             for letter_id, problem in (await replay.apply(group)).items():
                 outcome = ("failed", problem) if problem else ("requeued", "The record is in the table.")
                 results[letter_id] = Requeued(id=letter_id, result=outcome[0], reason=outcome[1])
@@ -120,7 +123,8 @@ class Commands:
         """Close dead letters for good. Raises ``BadRequest`` without a reason."""
         _need_reason(reason)
         async with self._database.connection() as connection:
-            closed = set(await dead_letters.close(connection, ids, "discarded", by=by, note=reason))
+            seen = [row["id"] for row in await dead_letters.get(connection, ids) if not is_hidden(row["owner_id"])]
+            closed = set(await dead_letters.close(connection, seen, "discarded", by=by, note=reason))
         answers = [
             Requeued(id=i, result="discarded", reason=reason)
             if i in closed
@@ -139,8 +143,9 @@ class Commands:
         """
         async with self._database.connection() as connection:
             rows = await dead_letters.select(
-                connection, entity=entity, state="open", reason=reason, limit=limit, before=before
-            )
+                connection, entity=entity, state="open", reason=reason, limit=limit, before=before,
+                only=await visible(connection),
+            )  # fmt: skip
         return [int(row["id"]) for row in rows]
 
     async def approve(self, run_id: int, *, by: str, reason: str) -> int:
@@ -152,8 +157,9 @@ class Commands:
         async with self._database.connection() as connection, connection.transaction():
             for decision in await self._held(connection, run_id):
                 integration, name = decision["integration"], decision["entity"]
-                await runs.hold_off(connection, integration)
-                destination = Destination(integration, self._entity(integration, name))
+                owner = decision["owner_id"]
+                await runs.hold_off(connection, integration, owner)
+                destination = Destination(integration, self._entity(integration, name), owner)
                 if await destination.state(connection) != decision["table_state"]:
                     moved.append(name)
                     await held.decide(connection, run_id, name, "void", by=by, reason="the table has moved since")
@@ -200,7 +206,8 @@ class Commands:
         await self._log(by, "checkpoint.reset", {"integration": key, "entity": entity}, "done")
 
     async def _held(self, connection: Connection, run_id: int) -> list[dict[str, Any]]:
-        rows = await held.select(connection, state="open", run_id=run_id)
+        found = await held.select(connection, state="open", run_id=run_id)
+        rows = [row for row in found if not is_hidden(row["owner_id"])]
         if not rows:
             raise Conflict(f"Run {run_id} holds nothing.", fix="List what is held with: keepstep held list")
         return rows

@@ -10,7 +10,8 @@ from keepstep.model.integration import Integration
 from keepstep.model.run import Policy
 from keepstep.reliability.politeness import Rules
 from keepstep.reliability.shared_pacer import SharedPacer
-from keepstep.service.settings import Chosen, Preferences
+from keepstep.service.owners import OwnerConnections
+from keepstep.service.settings import Preferences
 from keepstep.service.vault import Credentials
 from keepstep.store.db import Database
 from keepstep.store.desk import shared_pacer
@@ -31,26 +32,34 @@ class InEffect:
 class Connectors:
     """Makes a connector for each use, and lets all of one integration share its limits.
 
-    ``in_effect`` gives what the settings say, with what people chose and the stored credentials (by name).
+    ``in_effect`` gives what the settings say, with what people chose and the stored credentials (by name); ``own``: an
+    owner's, to whom those of the environment are nothing.
     """
 
     def __init__(
         self, database: Database, registered: Mapping[str, Registered], preferences: Preferences,
-        credentials: Credentials, in_effect: Callable[[str, Chosen, Mapping[str, str]], InEffect],
+        credentials: Credentials, in_effect: Callable[..., InEffect], owners: OwnerConnections | None = None,
     ) -> None:  # fmt: skip
         self._database = database
         self._registered = registered
         self._preferences = preferences
         self._credentials = credentials
         self._in_effect = in_effect
+        self._owners = owners
         self._pacers: dict[str, SharedPacer] = {}
 
     @asynccontextmanager
-    async def lent(self, key: str) -> AsyncIterator[tuple[Integration, Policy]]:
+    async def lent(self, key: str, owner: str | None = None) -> AsyncIterator[tuple[Integration, Policy]]:
         """A connector for one piece of work, and the numbers that a run of it follows.
 
-        Raises ``NotFound`` for an unknown integration, ``BadRequest`` for one without credentials that can be read.
+        An owner's works with the owner's own credentials and within limits of its own. Raises ``NotFound`` for an
+        unknown integration, ``BadRequest`` for one without credentials that can be read.
         """
+        own = None if owner is None or self._owners is None else await self._owners.credentials(key, owner)
+        if own is not None and owner is not None:
+            async with self._lent_to(key, owner, own) as lent:
+                yield lent
+            return
         effective, unreadable = await self._effective(key)
         if not effective.values.api_key.strip():
             if unreadable is not None:
@@ -62,6 +71,24 @@ class Connectors:
             yield integration, effective.policy
         finally:
             await integration.aclose()
+
+    @asynccontextmanager
+    async def _lent_to(
+        self, key: str, owner: str, own: Mapping[str, str]
+    ) -> AsyncIterator[tuple[Integration, Policy]]:  # fmt: skip
+        if key not in self._registered:
+            raise NotFound(f"There is no integration {key}.", fix=f"Known are: {', '.join(self._registered)}.")
+        registered = self._registered[key]
+        if not own:
+            raise BadRequest(f"{registered.title} is not connected.", fix="Its owner connects the account.")
+        effective = self._in_effect(key, await self._preferences.chosen(), own, own=True)
+        pacer = shared_pacer(self._database, key, effective.rules, title=registered.title, owner=owner)
+        integration = registered.build(effective.values, pacer=pacer)
+        try:
+            yield integration, effective.policy
+        finally:
+            await integration.aclose()
+            await pacer.aclose()
 
     async def is_configured(self, key: str) -> bool:
         """Whether an integration has credentials. Raises ``NotFound``."""

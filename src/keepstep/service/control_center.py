@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 from keepstep.integrations.registry import Registered
+from keepstep.model.schedule import EVERYTHING, SHARED, Scope
 from keepstep.service.control_parts import (
     Acts,
     AlertsPanel,
@@ -24,6 +25,7 @@ from keepstep.service.control_parts import (
 )
 from keepstep.service.core import Service
 from keepstep.service.readiness import Lookout, Readiness
+from keepstep.service.scope import current, within
 from keepstep.service.setup import SettingLine, Setup
 from keepstep.service.shapes import HeldDeletions, RunSummary
 from keepstep.service.status import Status
@@ -44,8 +46,8 @@ class ControlCenter:
     def __init__(self, service: Service) -> None:
         self.service = service
         self._lookout = Lookout(service.database)
-        self._cards: dict[str, tuple[Card, float]] = {}
-        self._looks: dict[str, Look] = {}
+        self._cards: dict[tuple[str, Scope], tuple[Card, float]] = {}
+        self._looks: dict[tuple[str, Scope], Look] = {}
 
     def integrations(self) -> list[tuple[str, str]]:
         """The key and the title of each integration."""
@@ -57,12 +59,13 @@ class ControlCenter:
         ``seen``: the newest event that the caller has heard of. Pages that hear of the same event share a look which
         was begun after it, for a moment; without it the look is the caller's own.
         """
-        known = self._looks.get(key)
+        scope = _scope()
+        known = self._looks.get((key, scope))
         if seen is not None and known is not None and known.seen >= seen and known.age < _SHARED:
             return known
-        look = Look(self, self._lookout, self.service.inspection.known(key), seen or 0)
+        look = Look(self, self._lookout, self.service.inspection.known(key), seen or 0, scope)
         if seen is not None:
-            self._looks[key] = look
+            self._looks[key, scope] = look
         return look
 
     async def others(self, key: str) -> list[Card]:
@@ -71,10 +74,16 @@ class ControlCenter:
         return sorted(found, key=lambda card: _WORST_FIRST.index(card.state))
 
     async def _recent(self, key: str) -> Card:
-        known = self._cards.get(key)
+        place = (key, _scope())
+        known = self._cards.get(place)
         if known is None or time.monotonic() - known[1] > _FRESH:
-            known = self._cards[key] = (await self.look(key).own_card(), time.monotonic())
+            known = self._cards[place] = (await self.look(key).own_card(), time.monotonic())
         return known[0]
+
+
+def _scope() -> Scope:
+    """What a look shows: everything to an administrator, to everybody else what is shared."""
+    return EVERYTHING if current().everything else SHARED
 
 
 class Look:
@@ -83,7 +92,9 @@ class Look:
     ``seen``: an event that was there before it.
     """
 
-    def __init__(self, center: ControlCenter, lookout: Lookout, integration: Registered, seen: int) -> None:
+    def __init__(
+        self, center: ControlCenter, lookout: Lookout, integration: Registered, seen: int, scope: Scope
+    ) -> None:
         self.seen = seen
         self._begun = time.monotonic()
         self._center = center
@@ -91,6 +102,7 @@ class Look:
         self._lookout = lookout
         self._integration = integration
         self._read: dict[str, asyncio.Future[Any]] = {}
+        self._scope = scope
 
     @property
     def age(self) -> float:
@@ -114,7 +126,8 @@ class Look:
 
     async def _once(self, name: str, read: Callable[[], Awaitable[Any]]) -> Any:
         if name not in self._read:
-            self._read[name] = asyncio.ensure_future(read())
+            with within(self._scope):  # a look is shared: it shows nobody what belongs to another one
+                self._read[name] = asyncio.ensure_future(read())
         return await asyncio.shield(self._read[name])  # one who leaves does not take it from the others
 
     async def status(self) -> Status:

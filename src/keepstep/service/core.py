@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from keepstep.service.accounts import Accounts
 from keepstep.service.alerts import Alerts
 from keepstep.service.audit import Audit
+from keepstep.service.auto_sync import AutoSync
 from keepstep.service.commands import Commands
 from keepstep.service.connectors import Connectors
 from keepstep.service.errors_view import Errors
@@ -12,11 +13,13 @@ from keepstep.service.feed import Feed
 from keepstep.service.health_history import HealthHistory
 from keepstep.service.inspection import Inspection
 from keepstep.service.limits import Limits
+from keepstep.service.owners import OwnerConnections
 from keepstep.service.pinger import Pinger
 from keepstep.service.schedules import Schedules
 from keepstep.service.schema import Schemas
 from keepstep.service.settings import Preferences
 from keepstep.service.status import Overview
+from keepstep.service.sync_types import SyncTypes
 from keepstep.service.vault import Credentials
 from keepstep.service.views import Views
 from keepstep.store.db import Database
@@ -33,6 +36,9 @@ class Service:
     credentials: Credentials
     connectors: Connectors
     schedules: Schedules
+    auto_sync: AutoSync
+    sync_types: SyncTypes
+    owners: OwnerConnections
     preferences: Preferences
     limits: Limits
     pinger: Pinger

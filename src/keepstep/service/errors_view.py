@@ -4,6 +4,7 @@ from datetime import datetime, timedelta
 from typing import Annotated, Any
 
 from keepstep.model.diagnosis import fault_of
+from keepstep.service.scope import visible
 from keepstep.service.shapes import Diagnosed, Shape, diagnosed, one_of
 from keepstep.store import errors
 from keepstep.store.db import Database
@@ -48,7 +49,9 @@ class Errors:
     async def groups(self, *, integration: str | None = None, entity: str | None = None) -> list[ErrorGroup]:
         """Every kind, the one seen last first, at most 500."""
         async with self._database.connection() as connection:
-            rows = await errors.groups(connection, integration=integration, entity=entity, limit=MOST_LISTED)
+            rows = await errors.groups(
+                connection, integration=integration, entity=entity, limit=MOST_LISTED, only=await visible(connection)
+            )
         return [_group(row) for row in rows]
 
 

@@ -292,7 +292,7 @@ class Browser:
                     rows = await store.missed(
                         connection, seen_high=seen.high, seen_gaps=seen.gaps, high=target.high, gaps=target.gaps,
                         after=after, run=self._wanted.run_id, entity=self._wanted.entity, levels=self._wanted.levels,
-                        limit=_BATCH,
+                        limit=_BATCH, scope=self._wanted.scope,
                     )  # fmt: skip
             except StoreError:  # the reader says so in the log
                 await asyncio.sleep(1)

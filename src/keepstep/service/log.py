@@ -3,6 +3,7 @@
 from datetime import UTC
 
 from keepstep.service.ring import LogLine, Wanted
+from keepstep.service.scope import visible
 from keepstep.store import history
 from keepstep.store.db import Database
 
@@ -23,7 +24,13 @@ class Log:
         """The newest events that are wanted, oldest first. ``before``: only those with a smaller id."""
         async with self._database.connection() as connection:
             rows = await history.newest_events(
-                connection, run=wanted.run_id, entity=wanted.entity, levels=wanted.levels, before=before, limit=limit
+                connection,
+                run=wanted.run_id,
+                entity=wanted.entity,
+                levels=wanted.levels,
+                before=before,
+                limit=limit,
+                only=await visible(connection),
             )
         return [
             LoggedLine(

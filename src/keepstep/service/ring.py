@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Annotated, Any
 
+from keepstep.model.schedule import EVERYTHING as SEES_ALL
+from keepstep.model.schedule import Scope
 from keepstep.service.position import Position
 from keepstep.service.shapes import Absent, Level, Shape
 
@@ -28,11 +30,12 @@ class LogLine(Shape):
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """Which events somebody asks for: of an entity, of a run, from a level on."""
+    """Which events somebody asks for: of an entity, of a run, from a level on; and those that they may see."""
 
     entity: str | None = None
     level: str = LEVELS[0]
     run_id: int | None = None
+    scope: Scope = SEES_ALL
 
     @property
     def levels(self) -> tuple[str, ...]:
@@ -45,6 +48,7 @@ class Wanted:
             (self.entity is None or line.entity == self.entity)
             and (self.run_id is None or line.run_id == self.run_id)
             and line.rank >= LEVELS.index(self.level)
+            and self.scope.sees(line.owner)
         )
 
 
@@ -58,6 +62,7 @@ class Line:
     id: int
     run_id: int
     entity: str | None
+    owner: str | None
     rank: int
     position: Position
     body: bytes
@@ -72,7 +77,8 @@ class Line:
         )  # fmt: skip
         body = b"event: log\ndata: " + data.model_dump_json().encode() + b"\n\n"
         rank = LEVELS.index(row["level"])
-        return cls(row["id"], row["run_id"], row["entity"], rank, position, body, block(position, body))
+        whose = row["owner_id"]
+        return cls(row["id"], row["run_id"], row["entity"], whose, rank, position, body, block(position, body))
 
     def at(self, position: Position) -> bytes:
         """The same event for somebody whose position after it is another one."""

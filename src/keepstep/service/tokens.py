@@ -51,7 +51,9 @@ class Tokens:
             return None
         async with self._database.connection() as connection:
             row = await store.use_token(connection, digest(token))
-        return None if row is None else Identity(token_name(row["name"]), Role(row["role"]))
+        return (
+            None if row is None else Identity(token_name(row["name"]), Role(row["role"]), owner=token_name(row["id"]))
+        )
 
     async def all(self) -> list[Token]:
         """API tokens by name, without those that were revoked."""
@@ -81,7 +83,7 @@ class Tokens:
         return name
 
 
-def token_name(name: str) -> str:
+def token_name(name: object) -> str:
     """What the admin log calls a token. No user can have such a name."""
     return f"token:{name}"
 

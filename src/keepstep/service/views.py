@@ -1,6 +1,7 @@
 """Reads: what the command line, the API and the page show."""
 
 from collections import Counter
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any, TypeVar
 
@@ -8,6 +9,7 @@ from pydantic.alias_generators import to_camel
 
 from keepstep.model.diagnosis import explained
 from keepstep.model.errors import NotFound
+from keepstep.service.scope import is_hidden, visible
 from keepstep.service.shapes import (
     CheckpointView,
     DeadLetterDetail,
@@ -42,15 +44,22 @@ class Views:
         """Runs, newest first. ``before``: only runs with a smaller id."""
         async with self._database.connection() as connection:
             rows = await runs.newest(
-                connection, limit=min(max(limit, 1), MOST_LISTED), entity=entity, result=result, before=before
-            )
+                connection, limit=min(max(limit, 1), MOST_LISTED), entity=entity, result=result, before=before,
+                only=await visible(connection),
+            )  # fmt: skip
         return [_run(row) for row in rows]
+
+    async def runs_of(self, ids: Sequence[int]) -> list[RunSummary]:
+        """These runs, newest first."""
+        async with self._database.connection() as connection:
+            rows = await runs.get_several(connection, ids)
+        return [_run(row) for row in rows if not is_hidden(row["owner_id"])]
 
     async def run(self, run_id: int) -> RunSummary:
         """One run. Raises ``NotFound`` when there is none of that id."""
         async with self._database.connection() as connection:
             row = await runs.get(connection, run_id)
-        if row is None:
+        if row is None or is_hidden(row["owner_id"]):
             raise NotFound(f"There is no run {run_id}.", fix="List the runs with: keepstep runs")
         return _run(row)
 
@@ -68,7 +77,8 @@ class Views:
         )
 
     async def events(self, run_id: int, *, after: int = 0) -> list[LoggedEvent]:
-        """A run's events in order, from an event id on."""
+        """A run's events in order, from an event id on. Raises ``NotFound``."""
+        await self.run(run_id)
         async with self._database.connection() as connection:
             return [_shaped(LoggedEvent, row) for row in await runs.events(connection, run_id, after=after)]
 
@@ -81,22 +91,24 @@ class Views:
         """
         most = min(max(limit, 1), MOST_LISTED)
         async with self._database.connection() as connection:
+            only = await visible(connection)
             rows = await dead_letters.select(
-                connection, entity=entity, state=state, reason=reason, limit=most, before=before
+                connection, entity=entity, state=state, reason=reason, limit=most, before=before, only=only
             )
-            count = await dead_letters.count(connection, entity=entity, state=state, reason=reason)
+            count = await dead_letters.count(connection, entity=entity, state=state, reason=reason, only=only)
         return DeadLetterPage(items=[_shaped(DeadLetterSummary, row) for row in rows], count=count)
 
     async def letters_tally(self) -> list[LetterCount]:
         """How many dead letters there are of each entity, kind and state."""
         async with self._database.connection() as connection:
-            return [LetterCount(**row) for row in await dead_letters.tally(connection)]
+            tally = await dead_letters.tally(connection, only=await visible(connection))
+        return [LetterCount(**row) for row in tally]
 
     async def dead_letter(self, letter_id: int) -> DeadLetterDetail:
         """One dead letter with its payload. Raises ``NotFound`` when there is none of that id."""
         async with self._database.connection() as connection:
             rows = await dead_letters.get(connection, [letter_id])
-        if not rows:
+        if not rows or is_hidden(rows[0]["owner_id"]):
             raise NotFound(f"There is no dead letter {letter_id}.", fix="List them with: keepstep dlq list")
         payload = bytes(rows[0]["payload"]).decode("utf-8", "backslashreplace")
         return _shaped(DeadLetterDetail, {**rows[0], "payload": payload})
@@ -115,6 +127,7 @@ class Views:
                 },
             )
             for row in rows
+            if not is_hidden(row["owner_id"])
         ]
 
     async def checkpoints(self) -> list[CheckpointView]:

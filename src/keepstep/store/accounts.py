@@ -57,6 +57,21 @@ async def use_session(connection: Connection, token_hash: bytes, *, idle: float)
     return await _one(connection, "use_session", hash=token_hash, idle=idle)
 
 
+async def host_user(connection: Connection, subject: str, *, role: str | None) -> Row | None:
+    """A user whom another application has signed in, with this role if one is given; None when they are new."""
+    return await _one(connection, "host_user", subject=subject, role=role)
+
+
+async def add_host_user(connection: Connection, subject: str, *, name: str, role: str) -> Row:
+    """The same, written down; under another name where this one is taken."""
+    for called in (name, f"host:{subject}"):
+        row = await _one(connection, "add_host_user", subject=subject, name=called, role=role)
+        row = row or await host_user(connection, subject, role=role)
+        if row is not None:
+            return row
+    raise AssertionError(subject)  # pragma: no cover - both names taken, and the subject unknown
+
+
 async def end_session(connection: Connection, token_hash: bytes) -> str | None:
     """The name of the user whose session has ended."""
     return await _name(connection, "end_session", hash=token_hash)
@@ -78,7 +93,7 @@ async def tokens(connection: Connection) -> list[Row]:
 
 
 async def use_token(connection: Connection, token_hash: bytes) -> Row | None:
-    """Name and role of a token that is not revoked."""
+    """Id, name and role of a token that is not revoked."""
     return await _one(connection, "use_token", hash=token_hash)
 
 

@@ -25,7 +25,7 @@ DELETE FROM keepstep.users WHERE id = %(id)s RETURNING name
 -- Holds the user until the session is there: a change of the password at the same time either ends it or prevents it.
 UPDATE keepstep.users SET last_login_at = now(), password_hash = %(new)s
 WHERE id = %(id)s AND password_hash = %(old)s
-RETURNING id, name, role
+RETURNING id, name, role, owner_id
 
 -- name: add_session
 INSERT INTO keepstep.sessions (token_hash, user_id, expires_at)
@@ -38,7 +38,7 @@ WITH seen AS (
     WHERE token_hash = %(hash)s AND expires_at > now() AND seen_at < now() - interval '1 minute'
       AND seen_at > now() - make_interval(secs => %(idle)s::float8)
 )
-SELECT u.id, u.name, u.role FROM keepstep.sessions s JOIN keepstep.users u ON u.id = s.user_id
+SELECT u.id, u.name, u.role, u.owner_id FROM keepstep.sessions s JOIN keepstep.users u ON u.id = s.user_id
 WHERE s.token_hash = %(hash)s AND s.expires_at > now() AND s.seen_at > now() - make_interval(secs => %(idle)s::float8)
 
 -- name: end_session
@@ -63,7 +63,7 @@ WITH used AS (
     WHERE token_hash = %(hash)s AND revoked_at IS NULL
       AND (last_used_at IS NULL OR last_used_at < now() - interval '1 minute')
 )
-SELECT name, role FROM keepstep.api_tokens WHERE token_hash = %(hash)s AND revoked_at IS NULL
+SELECT id, name, role FROM keepstep.api_tokens WHERE token_hash = %(hash)s AND revoked_at IS NULL
 
 -- name: revoke_token
 -- The row stays: the admin log speaks of it.
@@ -87,3 +87,19 @@ INSERT INTO keepstep.login_failures (what) SELECT unnest(%(what)s::text[]) RETUR
 
 -- name: succeeded
 DELETE FROM keepstep.login_failures WHERE id = ANY (%(ids)s) OR what = %(name)s
+
+-- name: host_user
+-- Writes at most once a minute, or when the role is another one.
+WITH seen AS (
+    UPDATE keepstep.users SET last_login_at = now(), role = coalesce(%(role)s::text, role)
+    WHERE subject = %(subject)s
+      AND (last_login_at IS NULL OR last_login_at < now() - interval '1 minute' OR role <> coalesce(%(role)s::text, role))
+)
+SELECT id, name, coalesce(%(role)s::text, role) AS role, owner_id FROM keepstep.users WHERE subject = %(subject)s
+
+-- name: add_host_user
+-- Two requests at once make one user; nothing where the name is taken.
+INSERT INTO keepstep.users (name, subject, role, last_login_at)
+VALUES (%(name)s, %(subject)s, %(role)s, now())
+ON CONFLICT DO NOTHING
+RETURNING id, name, role, owner_id

@@ -20,14 +20,29 @@ async def log(connection: Connection, *, user: str, action: str, payload: Mappin
 
 
 async def newest(
-    connection: Connection, *, limit: int, before: int | None = None, user: str | None = None, action: str | None = None
+    connection: Connection,
+    *,
+    limit: int,
+    before: int | None = None,
+    user: str | None = None,
+    action: str | None = None,
+    everything: bool = True,
+    owner: str | None = None,
 ) -> list[dict[str, Any]]:
-    """Acts, newest first. ``before``: only those with a smaller id; ``action``: one, or what comes before its dot."""
-    given = {"limit": limit, "before": before, "user": user, "action": action}
+    """Acts, newest first. ``before``: only those with a smaller id; ``action``: one, or what comes before its dot.
+
+    Without ``everything`` those that concern another one than ``owner`` are left out.
+    """
+    given = {
+        "limit": limit, "before": before, "user": user, "action": action, "everything": everything, "owner": owner,
+    }  # fmt: skip
     return await (await connection.execute(_EVENTS["admin_newest"], given)).fetchall()
 
 
-async def names(connection: Connection) -> tuple[list[str], list[str]]:
-    """Everybody who did something, and everything that was done, each by name."""
-    row = await (await connection.execute(_EVENTS["admin_names"])).fetchone()
+async def names(
+    connection: Connection, *, everything: bool = True, owner: str | None = None
+) -> tuple[list[str], list[str]]:
+    """Everybody who did something, and everything that was done, each by name; ``everything`` as for ``newest``."""
+    given = {"everything": everything, "owner": owner}
+    row = await (await connection.execute(_EVENTS["admin_names"], given)).fetchone()
     return (row["users"] or [], row["actions"] or []) if row else ([], [])

@@ -105,9 +105,11 @@ async def record_test(
     )  # fmt: skip
 
 
-async def newest(connection: Connection, *, state: str | None, limit: int) -> list[Row]:
-    """Alerts, open ones first. ``state``: open or ended."""
-    return await _rows(connection, "newest", {"state": state, "limit": limit})
+async def newest(
+    connection: Connection, *, state: str | None, limit: int, only: Sequence[int] | None = None
+) -> list[Row]:  # fmt: skip
+    """Alerts, open ones first. ``state``: open or ended; ``only``: of these connections, and of the whole service."""
+    return await _rows(connection, "newest", {"state": state, "limit": limit, "only": only})
 
 
 async def delivery(connection: Connection) -> list[Row]:
@@ -115,9 +117,9 @@ async def delivery(connection: Connection) -> list[Row]:
     return await _rows(connection, "delivery", {})
 
 
-async def counts(connection: Connection) -> list[Row]:
+async def counts(connection: Connection, *, only: Sequence[int] | None = None) -> list[Row]:
     """How many alerts are open, by rule and severity."""
-    return await _rows(connection, "counts", {})
+    return await _rows(connection, "counts", {"only": only})
 
 
 async def _rows(connection: Connection, name: str, parameters: Mapping[str, object]) -> list[Row]:

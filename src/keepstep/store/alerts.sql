@@ -1,13 +1,25 @@
 -- name: facts
--- Every connection as the rules look at it, from the newest rows of each kind.
+-- Every connection as the rules look at it, from the newest rows of each kind; of those with credentials of their owner,
+-- who may be a hundred thousand, the ones that something is wrong with.
+WITH watched AS (
+    SELECT * FROM keepstep.connections WHERE NOT own_credentials
+    UNION
+    SELECT * FROM keepstep.connections WHERE refused_at IS NOT NULL
+    UNION
+    SELECT c.* FROM keepstep.connections c JOIN keepstep.owner_standing o ON o.connection_id = c.id WHERE o.failures >= 3
+    UNION
+    SELECT c.* FROM keepstep.connections c WHERE c.id IN (SELECT h.connection_id FROM keepstep.held_deletions h WHERE h.state = 'open')
+)
 SELECT c.id AS connection_id, c.integration, c.owner_id, c.created_at,
        EXISTS (SELECT FROM keepstep.schedules s WHERE s.connection_id = c.id AND s.enabled) AS scheduled,
        last.state AS last_state, last.error ->> 'code' AS last_code, last.error ->> 'message' AS last_message,
        last.error ->> 'fix' AS last_fix, last.finished_at AS last_finished_at, good.finished_at AS last_success,
        nightly.state AS nightly_state, nightly.created_at AS nightly_at, nightly.error ->> 'message' AS nightly_message,
        missed.full_at AS nightly_missed_at, held.entities AS held, held.rows AS held_rows, held.since AS held_since,
-       letters.open AS open_letters, letters.since AS letters_since, l.state -> 'breaker' AS breaker
-FROM keepstep.connections c
+       letters.open AS open_letters, letters.since AS letters_since, l.state -> 'breaker' AS breaker,
+       c.own_credentials, c.refused_at, c.refused_reason, o.failures, o.last_failure_at
+FROM watched c
+LEFT JOIN keepstep.owner_standing o ON o.connection_id = c.id
 LEFT JOIN keepstep.limits l ON l.connection_id = c.id
 LEFT JOIN LATERAL (
     SELECT state, error, finished_at FROM keepstep.runs
@@ -44,7 +56,7 @@ FROM keepstep.connections c CROSS JOIN LATERAL (
     SELECT array_agg(q.state ORDER BY q.id DESC) AS states, (array_agg(q.reason ORDER BY q.id DESC))[1] AS reason,
            min(q.at) AS since
     FROM (SELECT id, at, state, reason FROM keepstep.pings WHERE connection_id = c.id ORDER BY id DESC LIMIT 3) q
-) p WHERE p.states IS NOT NULL
+) p WHERE p.states IS NOT NULL AND NOT c.own_credentials
 
 -- name: service
 -- The dead-man's switch: when somebody last looked for due schedules, if there are any to look for.
@@ -122,7 +134,8 @@ SELECT a.*, c.integration, c.owner_id,
                                                      'answer', m.answer, 'sentAt', m.sent_at) ORDER BY m.id)
                  FROM keepstep.alert_messages m WHERE a.id = ANY (m.alert_ids)), '[]') AS deliveries
 FROM keepstep.alerts a LEFT JOIN keepstep.connections c ON c.id = a.connection_id
-WHERE %(state)s::text IS NULL OR (%(state)s = 'open') = (a.ended_at IS NULL)
+WHERE (%(state)s::text IS NULL OR (%(state)s = 'open') = (a.ended_at IS NULL))
+  AND (a.connection_id IS NULL OR %(only)s::bigint[] IS NULL OR a.connection_id = ANY (%(only)s::bigint[]))
 ORDER BY (a.ended_at IS NULL) DESC, a.id DESC LIMIT %(limit)s
 
 -- name: delivery
@@ -132,4 +145,7 @@ SELECT m.channel, count(*) FILTER (WHERE m.state = 'waiting') AS waiting, max(m.
 FROM keepstep.alert_messages m WHERE m.created_at > now() - interval '30 days' GROUP BY m.channel
 
 -- name: counts
-SELECT rule, severity, count(*) AS open FROM keepstep.alerts WHERE ended_at IS NULL GROUP BY rule, severity
+SELECT rule, severity, count(*) AS open FROM keepstep.alerts
+WHERE ended_at IS NULL
+  AND (connection_id IS NULL OR %(only)s::bigint[] IS NULL OR connection_id = ANY (%(only)s::bigint[]))
+GROUP BY rule, severity

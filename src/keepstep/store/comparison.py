@@ -32,13 +32,14 @@ class Comparison:
         cursor = await connection.execute(
             sql.SQL(
                 "SELECT s.{key} AS key, t._deleted_at IS NOT NULL AS returns, d.columns FROM {stage} s"
-                " JOIN {table} t ON t.{key} = s.{key}"
+                " JOIN {table} t ON t.{key} = s.{key}{mine}"
                 " CROSS JOIN LATERAL (SELECT array_remove(ARRAY[{tests}]::text[], NULL) AS columns) d"
                 " WHERE t._deleted_at IS NOT NULL OR d.columns <> '{{}}'"
             ).format(
                 key=sql.Identifier(KEY_COLUMN),
                 stage=self._destination.stage,
                 table=self._destination.table,
+                mine=self._destination.mine,
                 tests=sql.SQL(", ").join(tests),
             )
         )
@@ -48,7 +49,9 @@ class Comparison:
         """The live row (None where there is none) and the staged row of some keys, as JSON objects."""
         key = sql.Identifier(KEY_COLUMN)
         live = (
-            sql.SQL("(SELECT to_jsonb(t) FROM {} t WHERE t.{} = s.{})").format(self._destination.table, key, key)
+            sql.SQL("(SELECT to_jsonb(t) FROM {} t WHERE t.{} = s.{}{})").format(
+                self._destination.table, key, key, self._destination.mine
+            )
             if self._table_exists
             else sql.SQL("NULL::jsonb")
         )

@@ -25,5 +25,5 @@ async def remove_credentials(connection: Connection, integration: str, *, owner:
 
 
 async def with_credentials(connection: Connection) -> list[dict[str, Any]]:
-    """Every connection that has stored credentials."""
+    """Every shared connection that has stored credentials."""
     return await (await connection.execute(_SQL["with_credentials"])).fetchall()

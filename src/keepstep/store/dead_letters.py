@@ -70,24 +70,30 @@ async def select(
     reason: str | None = None,
     limit: int | None = None,
     before: int | None = None,
+    only: Sequence[int] | None = None,
 ) -> list[dict[str, Any]]:
-    """Newest first, without payloads. ``reason`` matches the whole reason or its kind; ``before`` is an id."""
-    cursor = await connection.execute(
-        _QUERIES["list"], {"entity": entity, "state": state, "reason": reason, "limit": limit, "before": before}
-    )
+    """Newest first, without payloads. ``reason`` matches the whole reason or its kind; ``before`` is an id; ``only``:
+    of these connections.
+    """
+    given = {"entity": entity, "state": state, "reason": reason, "limit": limit, "before": before, "only": only}
+    cursor = await connection.execute(_QUERIES["list"], given)
     return await cursor.fetchall()
 
 
-async def count(connection: Connection, *, entity: str | None, state: str | None, reason: str | None = None) -> int:
+async def count(
+    connection: Connection, *, entity: str | None, state: str | None, reason: str | None = None,
+    only: Sequence[int] | None = None,
+) -> int:  # fmt: skip
     """How many there are in all."""
-    cursor = await connection.execute(_QUERIES["count"], {"entity": entity, "state": state, "reason": reason})
+    given = {"entity": entity, "state": state, "reason": reason, "only": only}
+    cursor = await connection.execute(_QUERIES["count"], given)
     row = await cursor.fetchone()
     return int(row["n"]) if row else 0
 
 
-async def tally(connection: Connection) -> list[dict[str, Any]]:
+async def tally(connection: Connection, *, only: Sequence[int] | None = None) -> list[dict[str, Any]]:
     """How many there are of each entity, kind and state."""
-    return await (await connection.execute(_QUERIES["tally"])).fetchall()
+    return await (await connection.execute(_QUERIES["tally"], {"only": only})).fetchall()
 
 
 async def get(connection: Connection, ids: Sequence[int]) -> list[dict[str, Any]]:

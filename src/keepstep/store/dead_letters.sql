@@ -31,16 +31,20 @@ FROM keepstep.dead_letters
 WHERE (%(entity)s::text IS NULL OR entity = %(entity)s) AND (%(state)s::text IS NULL OR state = %(state)s)
   AND (%(reason)s::text IS NULL OR reason = %(reason)s OR kind = %(reason)s)
   AND (%(before)s::bigint IS NULL OR id < %(before)s)
+  AND (%(only)s::bigint[] IS NULL OR connection_id = ANY (%(only)s::bigint[]))
 ORDER BY id DESC LIMIT %(limit)s
 
 -- name: count
 SELECT count(*) AS n FROM keepstep.dead_letters
 WHERE (%(entity)s::text IS NULL OR entity = %(entity)s) AND (%(state)s::text IS NULL OR state = %(state)s)
   AND (%(reason)s::text IS NULL OR reason = %(reason)s OR kind = %(reason)s)
+  AND (%(only)s::bigint[] IS NULL OR connection_id = ANY (%(only)s::bigint[]))
 
 -- name: tally
 -- What there is to filter by.
-SELECT entity, kind, state, count(*) AS n FROM keepstep.dead_letters GROUP BY entity, kind, state ORDER BY entity, kind, state
+SELECT entity, kind, state, count(*) AS n FROM keepstep.dead_letters
+WHERE (%(only)s::bigint[] IS NULL OR connection_id = ANY (%(only)s::bigint[]))
+GROUP BY entity, kind, state ORDER BY entity, kind, state
 
 -- name: get
 SELECT d.*, c.integration, c.owner_id FROM keepstep.dead_letters d JOIN keepstep.connections c ON c.id = d.connection_id

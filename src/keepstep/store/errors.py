@@ -1,5 +1,6 @@
 """Errors by their kind: counted in the transaction that writes a failure down."""
 
+from collections.abc import Sequence
 from datetime import timedelta
 from typing import Any
 
@@ -37,12 +38,23 @@ async def count(connection: Connection, owner: int, run_id: int, event: Event) -
 
 
 async def groups(
-    connection: Connection, *, integration: str | None = None, entity: str | None = None, limit: int = 500
+    connection: Connection,
+    *,
+    integration: str | None = None,
+    entity: str | None = None,
+    limit: int = 500,
+    only: Sequence[int] | None = None,
 ) -> list[dict[str, Any]]:
     """Every kind with its ``state`` (open, reopened, resolved), the one seen last first."""
     cursor = await connection.execute(
         _SQL["groups"],
-        {"integration": integration, "entity": entity, "limit": limit, "over_after": OVER_AFTER.total_seconds()},
+        {
+            "integration": integration,
+            "entity": entity,
+            "limit": limit,
+            "only": only,
+            "over_after": OVER_AFTER.total_seconds(),
+        },
     )
     return await cursor.fetchall()
 

@@ -27,6 +27,7 @@ SELECT g.fingerprint, g.code, g.status, g.path, g.message, g.fix, g.sample, g.co
 FROM keepstep.error_groups g JOIN keepstep.connections c ON c.id = g.connection_id
 WHERE (%(integration)s::text IS NULL OR c.integration = %(integration)s)
   AND (%(entity)s::text IS NULL OR %(entity)s = ANY (g.entities))
+  AND (%(only)s::bigint[] IS NULL OR g.connection_id = ANY (%(only)s::bigint[]))
 ORDER BY g.last_seen DESC, g.first_seen DESC LIMIT %(limit)s
 
 -- name: prune

@@ -17,9 +17,11 @@ INSERT INTO keepstep.admin_logs ("user", action, payload, result) VALUES (%(user
 SELECT id, "user", action, payload, result, created_at FROM keepstep.admin_logs
 WHERE (%(before)s::bigint IS NULL OR id < %(before)s) AND (%(user)s::text IS NULL OR "user" = %(user)s)
   AND (%(action)s::text IS NULL OR action = %(action)s OR starts_with(action, %(action)s || '.'))
+  AND (%(everything)s OR payload ->> 'owner' IS NULL OR payload ->> 'owner' = %(owner)s)
 ORDER BY id DESC LIMIT %(limit)s
 
 -- name: admin_names
 -- What there is to filter by.
-SELECT (SELECT array_agg(DISTINCT "user" ORDER BY "user") FROM keepstep.admin_logs) AS users,
-       (SELECT array_agg(DISTINCT action ORDER BY action) FROM keepstep.admin_logs) AS actions
+SELECT array_agg(DISTINCT "user" ORDER BY "user") AS users, array_agg(DISTINCT action ORDER BY action) AS actions
+FROM keepstep.admin_logs
+WHERE %(everything)s OR payload ->> 'owner' IS NULL OR payload ->> 'owner' = %(owner)s

@@ -6,6 +6,7 @@ from typing import Any
 
 import psycopg
 
+from keepstep.model.schedule import EVERYTHING, Scope
 from keepstep.store.db import Connection, Database, explain
 from keepstep.store.notices import listening
 from keepstep.store.queries import queries
@@ -74,13 +75,14 @@ async def news(connection: Connection, *, high: int, gaps: Sequence[Gap], limit:
 
 async def missed(
     connection: Connection, *, seen_high: int, seen_gaps: Sequence[Gap], high: int, gaps: Sequence[Gap], after: int,
-    run: int | None, entity: str | None, levels: Sequence[str], limit: int,
+    run: int | None, entity: str | None, levels: Sequence[str], limit: int, scope: Scope = EVERYTHING,
 ) -> list[dict[str, Any]]:  # fmt: skip
     """Events up to ``high`` that one has not seen, by id, from ``after`` on; none that lie in ``gaps``."""
     cursor = await connection.execute(
         _FEED["missed"],
         {"seen_high": seen_high, **_bounds(seen_gaps, "seen_"), "high": high, **_bounds(gaps), "after": after,
-         "run": run, "entity": entity, "levels": list(levels), "limit": limit},
+         "run": run, "entity": entity, "levels": list(levels), "limit": limit, "everything": scope.everything,
+         "shared": scope.shared, "owner": scope.owner},
     )  # fmt: skip
     return await cursor.fetchall()
 

@@ -19,17 +19,20 @@ WHERE l.locktype = 'relation' AND l.relation = 'keepstep.events'::regclass AND l
 
 -- name: news
 -- What was committed since: in the gaps and above them.
-(SELECT e.id, e.ts, e.run_id, e.type, e.level, e.entity, e.page, e.rows, e.msg, e.data
+(SELECT e.id, e.ts, e.run_id, e.type, e.level, e.entity, e.page, e.rows, e.msg, e.data,
+  (SELECT c.owner_id FROM keepstep.connections c WHERE c.id = e.connection_id) AS owner_id
  FROM unnest(%(firsts)s::bigint[], %(lasts)s::bigint[]) AS g (first, last)
  JOIN keepstep.events e ON e.id BETWEEN g.first AND g.last)
 UNION ALL
-(SELECT e.id, e.ts, e.run_id, e.type, e.level, e.entity, e.page, e.rows, e.msg, e.data
+(SELECT e.id, e.ts, e.run_id, e.type, e.level, e.entity, e.page, e.rows, e.msg, e.data,
+  (SELECT c.owner_id FROM keepstep.connections c WHERE c.id = e.connection_id) AS owner_id
  FROM keepstep.events e WHERE e.id > %(high)s::bigint ORDER BY e.id LIMIT %(limit)s::bigint)
 ORDER BY id LIMIT %(limit)s::bigint
 
 -- name: missed
 -- What one position has seen and another has not, in order, from an id on.
-SELECT e.id, e.ts, e.run_id, e.type, e.level, e.entity, e.page, e.rows, e.msg, e.data
+SELECT e.id, e.ts, e.run_id, e.type, e.level, e.entity, e.page, e.rows, e.msg, e.data,
+  (SELECT c.owner_id FROM keepstep.connections c WHERE c.id = e.connection_id) AS owner_id
 FROM keepstep.events e
 WHERE e.id > %(after)s::bigint AND e.id <= %(high)s::bigint
   AND NOT EXISTS (
@@ -42,4 +45,8 @@ WHERE e.id > %(after)s::bigint AND e.id <= %(high)s::bigint
   AND (%(run)s::bigint IS NULL OR e.run_id = %(run)s::bigint)
   AND (%(entity)s::text IS NULL OR e.entity = %(entity)s::text)
   AND e.level = ANY (%(levels)s::text[])
+  AND (%(everything)s OR EXISTS (
+      SELECT FROM keepstep.connections c
+      WHERE c.id = e.connection_id AND ((c.owner_id IS NULL AND %(shared)s) OR c.owner_id = %(owner)s::text)
+  ))
 ORDER BY e.id LIMIT %(limit)s::bigint

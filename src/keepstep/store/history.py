@@ -17,11 +17,11 @@ async def events_before(connection: Connection, run_id: int, *, before: int | No
 
 async def newest_events(
     connection: Connection, *, run: int | None, entity: str | None, levels: Sequence[str], before: int | None,
-    limit: int,
+    limit: int, only: Sequence[int] | None = None,
 ) -> list[dict[str, Any]]:  # fmt: skip
-    """Events of all runs, newest first; ``before``: only those with a smaller id."""
+    """Events of all runs, newest first. ``before``: only those with a smaller id; ``only``: of these connections."""
     cursor = await connection.execute(
         _HISTORY["newest_events"],
-        {"run": run, "entity": entity, "levels": list(levels), "before": before, "limit": limit},
+        {"run": run, "entity": entity, "levels": list(levels), "before": before, "limit": limit, "only": only},
     )
     return await cursor.fetchall()

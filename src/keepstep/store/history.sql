@@ -9,4 +9,5 @@ SELECT id, ts, run_id, type, level, entity, page, rows, msg, data FROM keepstep.
 WHERE id < coalesce(%(before)s::bigint, 9223372036854775807) AND level = ANY (%(levels)s::text[])
   AND (%(run)s::bigint IS NULL OR run_id = %(run)s::bigint)
   AND (%(entity)s::text IS NULL OR entity = %(entity)s::text)
+  AND (%(only)s::bigint[] IS NULL OR connection_id = ANY (%(only)s::bigint[]))
 ORDER BY id DESC LIMIT %(limit)s::bigint

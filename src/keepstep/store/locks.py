@@ -62,7 +62,9 @@ async def _take(database: Database, connection: Connection, find: Find, start: S
         run_id = await start(connection, owner)
         token = uuid4()
         await connection.execute(_LOCKS["take"], {"connection": owner, "run": run_id, "token": token, "lease": lease})
-    return RunSession(database, connection, run_id=run_id, connection_id=owner, token=token, lease=lease)
+        found = await (await connection.execute(_LOCKS["owner_of"], {"connection": owner})).fetchone()
+    whose = found["owner_id"] if found else None
+    return RunSession(database, connection, run_id=run_id, connection_id=owner, token=token, lease=lease, owner=whose)
 
 
 async def _refuse_living(connection: Connection, owner: int, *, seen: datetime | None = None) -> datetime | None:

@@ -27,11 +27,15 @@ ON CONFLICT (connection_id) DO UPDATE
 SET run_id = excluded.run_id, token = excluded.token, started_at = now(), renewed_at = now(), expires_at = excluded.expires_at,
     backend_pid = excluded.backend_pid, backend_start = excluded.backend_start
 
+-- name: owner_of
+SELECT owner_id FROM keepstep.connections WHERE id = %(connection)s
+
 -- name: fence
 -- First statement of every flush: no row means that the lock is gone or somebody else's, and the flush must not commit.
+-- The owner is set for the transaction only: through a pooler it would come to somebody else.
 UPDATE keepstep.locks SET renewed_at = now(), expires_at = now() + make_interval(secs => %(lease)s::float8)
 WHERE connection_id = %(connection)s AND token = %(token)s
-RETURNING now() AS now
+RETURNING now() AS now, set_config('keepstep.owner', %(owner)s, true) AS owner
 
 -- name: renew
 -- Rows that are locked belong to runs that commit at the moment: they are alive, and nobody waits for them.

@@ -11,7 +11,9 @@ from datetime import datetime
 
 from psycopg import sql
 
+from keepstep.model.errors import BadRequest
 from keepstep.model.integration import KEY_COLUMN, Entity
+from keepstep.store import owner_rows
 from keepstep.store.arrays import ByteaArray, TextArray
 from keepstep.store.db import Connection
 
@@ -33,10 +35,20 @@ class Hits:
 
 
 class Destination:
-    """The table of one entity. Statements run on the connection given, in the caller's transaction."""
+    """The table of one entity. Statements run on the connection given, in the caller's transaction.
 
-    def __init__(self, integration: str, entity: Entity) -> None:
+    Of an entity that belongs to owners it is the part of one ``owner``. Raises ``BadRequest`` where there is none.
+    """
+
+    def __init__(self, integration: str, entity: Entity, owner: str | None = None) -> None:
+        if entity.owned and not owner:
+            raise BadRequest(
+                f"{integration}.{entity.name} belongs to owners, and this connection has none.",
+                fix="Run it for an owner.",
+            )
         self.entity = entity
+        self.owner = owner if entity.owned else None
+        self.mine = owner_rows.condition(self.owner)
         self.table_name = f"{integration}.{entity.name}"
         self._schema = sql.Identifier(integration)
         self.table = sql.Identifier(integration, entity.name)
@@ -62,18 +74,19 @@ class Destination:
             " coalesce(array_agg(h.place ORDER BY h.place) FILTER (WHERE NOT h.is_new), '{{}}') AS other"
             " FROM (SELECT (k.place - 1)::integer AS place, t.{key} IS NULL AS is_new"
             " FROM unnest(%(keys)s, %(hashes)s) WITH ORDINALITY AS k (key, hash, place)"
-            " LEFT JOIN {table} t ON t.{key} = k.key"
+            " LEFT JOIN {table} t ON t.{key} = k.key{mine}"
             " WHERE t._hash IS DISTINCT FROM k.hash OR t._deleted_at IS NOT NULL) h"
-        ).format(key=key, table=self.table)
+        ).format(key=key, table=self.table, mine=self.mine)
         self.differs = sql.SQL("({})").format(sql.SQL(" OR ").join(self.difference(name) for name in self.content))
         update = sql.SQL(
             "UPDATE {table} t SET {assignments}, _hash = s._hash, _fetched_at = %(now)s, _run_id = %(run)s,"
             " _changed_at = %(now)s, _deleted_at = NULL"
-            " FROM {stage} s WHERE t.{key} = s.{key} AND (t._deleted_at IS NOT NULL OR {differs})"
+            " FROM {stage} s WHERE t.{key} = s.{key}{mine} AND (t._deleted_at IS NOT NULL OR {differs})"
         ).format(
             table=self.table,
             stage=self.stage,
             key=key,
+            mine=self.mine,
             differs=self.differs,
             assignments=sql.SQL(", ").join(
                 sql.SQL("{0} = s.{0}").format(sql.Identifier(name)) for name in self.content
@@ -82,23 +95,30 @@ class Destination:
         self._update = update.as_bytes()
         # A row that an older mapping wrote and whose content is the same: only its hash moves on, once.
         retag = sql.SQL(
-            "UPDATE {table} t SET _hash = s._hash FROM {stage} s WHERE t.{key} = s.{key} AND t._hash <> s._hash"
+            "UPDATE {table} t SET _hash = s._hash FROM {stage} s WHERE t.{key} = s.{key}{mine} AND t._hash <> s._hash"
             " AND substring(t._hash for {tag}) <> substring(s._hash for {tag})"
-        ).format(table=self.table, stage=self.stage, key=key, tag=sql.Literal(TAG_BYTES))
+        ).format(table=self.table, stage=self.stage, key=key, mine=self.mine, tag=sql.Literal(TAG_BYTES))
         self._retag = retag.as_bytes()
         self._delete_listed = (
             sql.SQL(
-                "UPDATE {} t SET _deleted_at = %(now)s, _changed_at = %(now)s, _run_id = %(run)s"
-                " FROM unnest(%(keys)s) k (key) WHERE t.{} = k.key AND t._deleted_at IS NULL"
+                "UPDATE {table} t SET _deleted_at = %(now)s, _changed_at = %(now)s, _run_id = %(run)s"
+                " FROM unnest(%(keys)s) k (key) WHERE t.{key} = k.key{mine} AND t._deleted_at IS NULL"
             )
-            .format(self.table, key)
+            .format(table=self.table, key=key, mine=self.mine)
             .as_bytes()
         )
         self._live_among = (
-            sql.SQL("SELECT t.{0} AS key FROM {1} t WHERE t.{0} = ANY (%(keys)s) AND t._deleted_at IS NULL")
-            .format(key, self.table)
+            sql.SQL(
+                "SELECT t.{key} AS key FROM {table} t WHERE t.{key} = ANY (%(keys)s){mine} AND t._deleted_at IS NULL"
+            )
+            .format(key=key, table=self.table, mine=self.mine)
             .as_bytes()
         )
+        names = _names(self.columns)
+        unstage = sql.SQL("INSERT INTO {table} ({names}, _run_id) SELECT {names}, {run} FROM {stage}")
+        self._unstage = unstage.format(
+            table=self.table, names=names, stage=self.stage, run=sql.Placeholder("run")
+        ).as_bytes()
 
     def difference(self, column: str) -> sql.Composable:
         """Whether the staged row ``s`` says something else than the live row ``t`` in this column."""
@@ -123,7 +143,7 @@ class Destination:
             await connection.execute(
                 # What the probe reads stands first: PostgreSQL walks through a row to reach a column.
                 sql.SQL(
-                    "CREATE TABLE IF NOT EXISTS {} ({} text PRIMARY KEY, _hash bytea NOT NULL, _deleted_at timestamptz,"
+                    "CREATE TABLE IF NOT EXISTS {} ({} text{}, _hash bytea NOT NULL, _deleted_at timestamptz,"
                     " {}, _extra jsonb NOT NULL DEFAULT '{{}}', _source text NOT NULL DEFAULT {},"
                     " _fetched_at timestamptz NOT NULL DEFAULT now(), _run_id bigint NOT NULL,"
                     " _first_seen_at timestamptz NOT NULL DEFAULT now(),"
@@ -131,10 +151,13 @@ class Destination:
                 ).format(
                     self.table,
                     sql.Identifier(KEY_COLUMN),
+                    owner_rows.primary_key() if self.owner else sql.SQL(" PRIMARY KEY"),
                     self._definitions(self.entity.columns),
                     sql.Literal(self.table_name.partition(".")[0]),
                 )
             )
+            if self.owner:
+                await owner_rows.secure(connection, self.table)
         elif missing:
             additions = sql.SQL(", ").join(
                 sql.SQL("ADD COLUMN {}").format(self._definitions([name])) for name in missing
@@ -171,7 +194,14 @@ class Destination:
         """COPY new rows and give their number. ``rows`` come without a line end.
 
         Source and times come from the table's defaults (the transaction's own time): an eighth less for COPY to parse.
+        A table with row level security takes no COPY: there they go by the stage.
         """
+        if self.owner:
+            await self.create_stage(connection)
+            await self.fill_stage(connection, rows)
+            inserted = (await connection.execute(self._unstage, {"run": run_id})).rowcount
+            await self.clear_stage(connection)
+            return inserted
         end = b",%d\n" % run_id
         async with connection.cursor() as cursor:
             async with cursor.copy(self._insert) as copy:
@@ -211,14 +241,16 @@ class Destination:
 
     async def is_empty(self, connection: Connection) -> bool:
         """Whether the table holds no row at all, deleted ones included."""
-        cursor = await connection.execute(sql.SQL("SELECT NOT EXISTS (SELECT FROM {}) AS empty").format(self.table))
+        cursor = await connection.execute(
+            sql.SQL("SELECT NOT EXISTS (SELECT FROM {} t WHERE true{}) AS empty").format(self.table, self.mine)
+        )
         row = await cursor.fetchone()
         return bool(row and row["empty"])
 
     async def live_rows(self, connection: Connection) -> int:
         """How many rows are not deleted."""
         cursor = await connection.execute(
-            sql.SQL("SELECT count(*) AS n FROM {} WHERE _deleted_at IS NULL").format(self.table)
+            sql.SQL("SELECT count(*) AS n FROM {} t WHERE _deleted_at IS NULL{}").format(self.table, self.mine)
         )
         row = await cursor.fetchone()
         return int(row["n"]) if row else 0
@@ -227,8 +259,8 @@ class Destination:
         """Changes whenever a row is written or deleted: an approval is void when this has moved."""
         cursor = await connection.execute(
             sql.SQL(
-                "SELECT concat_ws(':', count(*), count(_deleted_at), max(_changed_at)) AS s FROM {}"
-            ).format(self.table)
+                "SELECT concat_ws(':', count(*), count(_deleted_at), max(_changed_at)) AS s FROM {} t WHERE true{}"
+            ).format(self.table, self.mine)
         )  # fmt: skip
         row = await cursor.fetchone()
         return str(row["s"]) if row else ""
@@ -240,9 +272,10 @@ class Destination:
         cursor = await connection.execute(
             sql.SQL(
                 "UPDATE {table} t SET _deleted_at = {now}, _changed_at = {now}, _run_id = {run}"
-                " FROM ({keys}) k WHERE t.{key} = k.key AND t._deleted_at IS NULL"
+                " FROM ({keys}) k WHERE t.{key} = k.key{mine} AND t._deleted_at IS NULL"
             ).format(
                 table=self.table,
+                mine=self.mine,
                 key=sql.Identifier(KEY_COLUMN),
                 keys=keys_query,
                 now=sql.Literal(now),

@@ -14,7 +14,7 @@ from psycopg.types.json import Jsonb
 from keepstep.model.errors import Fenced
 from keepstep.model.integration import Json, Mode
 from keepstep.model.run import Counts, Event, RunRequest, State, Trigger
-from keepstep.store import errors, totals
+from keepstep.store import errors, owner_rows, totals
 from keepstep.store.db import Connection, Database
 from keepstep.store.locks import held_by, under_lock
 from keepstep.store.queries import queries
@@ -307,14 +307,15 @@ async def state_of(database: Database, run_id: int) -> State:
     return State(row["state"]) if row else State.STOPPED
 
 
-async def hold_off(connection: Connection, integration: str) -> int:
-    """Keep runs of an integration from committing until the caller's transaction ends; gives the connection's id.
+async def hold_off(connection: Connection, integration: str, owner: str | None = None) -> int:
+    """Keep runs of a connection from committing until the caller's transaction, its owner's, ends; gives the id.
 
     Its upsert locks the connection's row, which a starting run needs; the lock's row keeps a running one at its fence.
     """
-    owner = await connection_id(connection, integration)
-    await connection.execute(_LOCKS["guard"], {"connection": owner})
-    return owner
+    held = await connection_id(connection, integration, owner)
+    await connection.execute(_LOCKS["guard"], {"connection": held})
+    await owner_rows.become(connection, owner)
+    return held
 
 
 async def is_active(connection: Connection, owner: int) -> bool:
@@ -344,12 +345,19 @@ async def get(connection: Connection, run_id: int) -> dict[str, Any] | None:
     return None if row is None else (await _with_entities(connection, [row]))[0]
 
 
+async def get_several(connection: Connection, ids: Sequence[int]) -> list[dict[str, Any]]:
+    """These runs, newest first, each with its ``entities``."""
+    cursor = await connection.execute(_RUNS["get_runs"], {"runs": list(ids)})
+    return await _with_entities(connection, await cursor.fetchall())
+
+
 async def newest(
-    connection: Connection, *, limit: int, entity: str | None, result: str | None, before: int | None
-) -> list[dict[str, Any]]:
-    """Runs, newest first, each with its ``entities``."""
+    connection: Connection, *, limit: int, entity: str | None, result: str | None, before: int | None,
+    only: Sequence[int] | None = None,
+) -> list[dict[str, Any]]:  # fmt: skip
+    """Runs, newest first, each with its ``entities``; ``only`` of these connections."""
     cursor = await connection.execute(
-        _RUNS["list_runs"], {"limit": limit, "entity": entity, "result": result, "before": before}
+        _RUNS["list_runs"], {"limit": limit, "entity": entity, "result": result, "before": before, "only": only}
     )
     return await _with_entities(connection, await cursor.fetchall())
 

@@ -124,6 +124,10 @@ WHERE id = %(run)s AND state = 'held'
 -- name: get_run
 SELECT r.*, c.integration, c.owner_id FROM keepstep.runs r JOIN keepstep.connections c ON c.id = r.connection_id WHERE r.id = %(run)s
 
+-- name: get_runs
+SELECT r.*, c.integration, c.owner_id FROM keepstep.runs r JOIN keepstep.connections c ON c.id = r.connection_id
+WHERE r.id = ANY (%(runs)s::bigint[]) ORDER BY r.id DESC
+
 -- name: run_entities
 SELECT * FROM keepstep.run_entities WHERE run_id = ANY (%(runs)s::bigint[]) ORDER BY run_id, position
 
@@ -132,6 +136,7 @@ SELECT r.*, c.integration, c.owner_id FROM keepstep.runs r JOIN keepstep.connect
 WHERE (%(entity)s::text IS NULL OR EXISTS (SELECT FROM keepstep.run_entities e WHERE e.run_id = r.id AND e.entity = %(entity)s))
   AND (%(result)s::text IS NULL OR r.state = %(result)s)
   AND (%(before)s::bigint IS NULL OR r.id < %(before)s)
+  AND (%(only)s::bigint[] IS NULL OR r.connection_id = ANY (%(only)s::bigint[]))
 ORDER BY r.id DESC LIMIT %(limit)s
 
 -- name: finish_state

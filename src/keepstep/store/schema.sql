@@ -2,6 +2,19 @@
 
 CREATE SCHEMA keepstep;
 
+CREATE FUNCTION keepstep.auto_sync_bounds(integration text, OUT least_minutes integer, OUT most_minutes integer, OUT entities text[]) RETURNS record
+    LANGUAGE plpgsql IMMUTABLE
+    AS $$
+BEGIN
+    CASE integration
+        WHEN 'mail' THEN least_minutes := 5; most_minutes := 1440; entities := '{messages}';
+        WHEN 'google_contacts' THEN least_minutes := 60; most_minutes := 43200; entities := '{connections}';
+        ELSE RAISE invalid_parameter_value USING
+            MESSAGE = format('Users have no auto-sync of %s.', integration), HINT = 'Give mail or google_contacts.';
+    END CASE;
+END
+$$;
+
 CREATE FUNCTION keepstep.connection_has_no_runs() RETURNS trigger
     LANGUAGE plpgsql
     AS $$
@@ -14,6 +27,26 @@ BEGIN
             SCHEMA = 'keepstep', TABLE = 'runs', COLUMN = 'connection_id';
     END IF;
     RETURN OLD;
+END
+$$;
+
+CREATE FUNCTION keepstep.connection_was_changed() RETURNS trigger
+    LANGUAGE plpgsql
+    AS $$
+BEGIN
+    IF NEW.state = 'connected' THEN
+        PERFORM keepstep.make_due(s.id) FROM keepstep.schedules s
+        WHERE s.connection_id = NEW.id AND s.enabled
+          AND NOT EXISTS (SELECT FROM keepstep.schedule_times t WHERE t.schedule_id = s.id);
+    ELSIF NEW.state = 'needs-reconnect' THEN
+        DELETE FROM keepstep.schedule_times WHERE schedule_id IN (
+            SELECT t.schedule_id FROM keepstep.schedule_times t JOIN keepstep.schedules s ON s.id = t.schedule_id
+            WHERE s.connection_id = NEW.id FOR UPDATE OF t SKIP LOCKED);
+    ELSE
+        DELETE FROM keepstep.schedule_times t USING keepstep.schedules s
+        WHERE s.connection_id = NEW.id AND t.schedule_id = s.id;
+    END IF;
+    RETURN NULL;
 END
 $$;
 
@@ -61,6 +94,7 @@ BEGIN
     IF claimed <> '{}' THEN
         WITH due AS MATERIALIZED (
             SELECT s.id, s.connection_id, s.entities, s.full_at_hour_utc, t.place, t.due_at,
+                   s.sync_type IS NOT NULL AND t.delta_at <= moment AS is_patient,
                    CASE WHEN s.full_at_hour_utc IS NOT NULL THEN t.full_at END AS full_at,
                    CASE WHEN t.delta_at > moment THEN t.delta_at
                         ELSE keepstep.next_slot(moment, s.anchor_at, s.interval_seconds) END AS delta_at,
@@ -81,7 +115,10 @@ BEGIN
             UPDATE keepstep.schedule_times t
             SET delta_at = n.delta_at, full_at = n.full_at, due_at = least(n.delta_at, n.full_at)
             FROM (
-                SELECT d.place, d.delta_at, CASE
+                SELECT d.place, CASE
+                    WHEN d.is_patient AND d.id NOT IN (SELECT q.schedule_id FROM queued q)
+                    THEN least(d.delta_at, moment + interval '1 minute')
+                    ELSE d.delta_at END AS delta_at, CASE
                     WHEN NOT d.is_full THEN d.full_at
                     WHEN d.id IN (SELECT q.schedule_id FROM queued q)
                     THEN keepstep.next_full(moment, d.full_at_hour_utc, keepstep.jitter(d.id, 86400), true)
@@ -139,6 +176,15 @@ CREATE FUNCTION keepstep.full_done_today(schedule bigint, moment timestamp with 
         AND r.created_at < date_trunc('day', moment, 'UTC') + interval '24 hours')
 $$;
 
+CREATE FUNCTION keepstep.is_visible(connection bigint) RETURNS boolean
+    LANGUAGE sql STABLE SECURITY DEFINER
+    SET search_path TO ''
+    AS $$
+    SELECT EXISTS (
+        SELECT FROM keepstep.connections c
+        WHERE c.id = connection AND (c.owner_id IS NULL OR c.owner_id = pg_catalog.current_setting('keepstep.owner', true)))
+$$;
+
 CREATE FUNCTION keepstep.jitter(schedule_id bigint, interval_seconds integer) RETURNS interval
     LANGUAGE sql STABLE PARALLEL SAFE
     AS $$
@@ -152,7 +198,8 @@ CREATE FUNCTION keepstep.make_due(schedule bigint, moment timestamp with time zo
     INSERT INTO keepstep.schedule_times (schedule_id, due_at, delta_at, full_at)
     SELECT s.id, moment, moment, keepstep.next_full(
         moment, s.full_at_hour_utc, keepstep.jitter(s.id, 86400), keepstep.full_done_today(s.id, moment))
-    FROM keepstep.schedules s WHERE s.id = schedule AND s.enabled
+    FROM keepstep.schedules s JOIN keepstep.connections c ON c.id = s.connection_id
+    WHERE s.id = schedule AND s.enabled AND c.state = 'connected'
     ON CONFLICT (schedule_id) DO UPDATE
     SET due_at = excluded.due_at, delta_at = excluded.delta_at, full_at = excluded.full_at;
     SELECT pg_notify('keepstep_schedules', '')
@@ -176,6 +223,62 @@ CREATE FUNCTION keepstep.next_slot(moment timestamp with time zone, anchor times
     ) * interval '1 microsecond'
 $$;
 
+CREATE FUNCTION keepstep.owners_run_ended() RETURNS trigger
+    LANGUAGE plpgsql
+    AS $$
+DECLARE
+    kind text := coalesce(NEW.error ->> 'kind', '');
+    refused boolean := 'needs-reconnect' IN (kind, NEW.error ->> 'code') OR kind = 'auth-failed';
+    slot record;
+    tries smallint;
+BEGIN
+    IF NOT EXISTS (SELECT FROM keepstep.connections WHERE id = NEW.connection_id AND owner_id IS NOT NULL) THEN
+        RETURN NULL;
+    END IF;
+    IF NEW.state IN ('succeeded', 'held') THEN
+        INSERT INTO keepstep.owner_standing AS o (connection_id, last_success_at, last_run_id)
+        VALUES (NEW.connection_id, NEW.finished_at, NEW.id)
+        ON CONFLICT (connection_id) DO UPDATE
+        SET last_success_at = excluded.last_success_at, last_run_id = excluded.last_run_id, error = NULL, failures = 0,
+            retries = 0, retries_until = NULL;
+        RETURN NULL;
+    END IF;
+    INSERT INTO keepstep.owner_standing AS o (connection_id, last_failure_at, last_run_id, error, failures)
+    VALUES (NEW.connection_id, NEW.finished_at, NEW.id, NEW.error, 1)
+    ON CONFLICT (connection_id) DO UPDATE
+    SET last_failure_at = excluded.last_failure_at, last_run_id = excluded.last_run_id, error = excluded.error,
+        failures = o.failures + 1;
+    IF refused THEN
+        -- Not waited for, as whoever has it may wait for us; their run is refused too, and says so.
+        PERFORM FROM keepstep.connections WHERE id = NEW.connection_id AND own_credentials AND refused_at IS NULL
+        FOR NO KEY UPDATE SKIP LOCKED;
+        IF FOUND THEN
+            UPDATE keepstep.connections
+            SET refused_at = NEW.finished_at, refused_reason = coalesce(NEW.error ->> 'message', 'Upstream refused.')
+            WHERE id = NEW.connection_id;
+        END IF;
+    ELSIF NEW.schedule_id IS NOT NULL AND kind NOT IN ('permanent', 'bad-request', 'not-found', 'not-allowed') THEN
+        SELECT t.schedule_id, s.interval_seconds, keepstep.next_slot(NEW.finished_at, s.anchor_at, s.interval_seconds) AS at
+        INTO slot FROM keepstep.schedule_times t JOIN keepstep.schedules s ON s.id = t.schedule_id
+        WHERE t.schedule_id = NEW.schedule_id FOR UPDATE OF t SKIP LOCKED;
+        IF FOUND THEN
+            UPDATE keepstep.owner_standing o
+            SET retries = CASE WHEN o.retries_until > NEW.finished_at THEN o.retries + 1 ELSE 1 END,
+                retries_until = CASE WHEN o.retries_until > NEW.finished_at THEN o.retries_until ELSE slot.at END
+            WHERE o.connection_id = NEW.connection_id RETURNING o.retries INTO tries;
+            IF tries <= 3 THEN  -- 5, 15 and 45 minutes, or a sixth of the interval, at least one minute
+                UPDATE keepstep.schedule_times t SET delta_at = n.at, due_at = least(n.at, t.full_at)
+                FROM (SELECT least(t2.delta_at, NEW.finished_at + greatest(
+                          least(300 * power(3, tries - 1), slot.interval_seconds / 6.0), 60) * interval '1 second') AS at
+                      FROM keepstep.schedule_times t2 WHERE t2.schedule_id = slot.schedule_id) n
+                WHERE t.schedule_id = slot.schedule_id;
+            END IF;
+        END IF;
+    END IF;
+    RETURN NULL;
+END
+$$;
+
 CREATE FUNCTION keepstep.run_has_connection() RETURNS trigger
     LANGUAGE plpgsql
     AS $$
@@ -186,6 +289,54 @@ BEGIN
             SCHEMA = 'keepstep', TABLE = 'runs', COLUMN = 'connection_id';
     END IF;
     RETURN NULL;
+END
+$$;
+
+CREATE FUNCTION keepstep.schedule_auto_sync(user_id text, minutes integer, integration text DEFAULT 'mail'::text) RETURNS bigint
+    LANGUAGE plpgsql
+    AS $$
+#variable_conflict use_column
+DECLARE
+    bounds record;
+    connection bigint;
+    schedule bigint;
+BEGIN
+    SELECT * INTO bounds FROM keepstep.auto_sync_bounds(integration);
+    IF minutes IS NULL OR minutes NOT BETWEEN bounds.least_minutes AND bounds.most_minutes THEN
+        RAISE invalid_parameter_value USING MESSAGE = format('The interval cannot be %s minutes.', coalesce(minutes::text, 'null')),
+            HINT = format('Give %s to %s minutes.', bounds.least_minutes, bounds.most_minutes);
+    END IF;
+    IF coalesce(user_id, '') = '' THEN
+        RAISE invalid_parameter_value USING MESSAGE = 'No user is named.', HINT = 'Give the id that the API knows the user by.';
+    END IF;
+    -- Holds the connection: two callers take turns, and one schedule comes of it.
+    INSERT INTO keepstep.connections AS c (integration, owner_id, own_credentials)
+    VALUES (schedule_auto_sync.integration, schedule_auto_sync.user_id, true)
+    ON CONFLICT (integration, coalesce(owner_id, '')) DO UPDATE SET own_credentials = true RETURNING c.id INTO connection;
+    INSERT INTO keepstep.schedules AS s (connection_id, enabled, interval_seconds, entities, updated_by)
+    VALUES (connection, true, minutes * 60, bounds.entities, session_user)
+    ON CONFLICT (connection_id, name) DO UPDATE
+    SET enabled = true, interval_seconds = excluded.interval_seconds, updated_by = excluded.updated_by
+    WHERE NOT s.enabled OR s.interval_seconds <> excluded.interval_seconds
+    RETURNING s.id INTO schedule;
+    IF schedule IS NOT NULL THEN
+        INSERT INTO keepstep.admin_logs ("user", action, payload, result) VALUES (
+            session_user, 'auto-sync.set',
+            jsonb_build_object('integration', integration, 'owner', user_id, 'enabled', true, 'interval_minutes', minutes),
+            format('every %s minutes, by SQL', minutes));
+    END IF;
+    RETURN coalesce(schedule, (SELECT s.id FROM keepstep.schedules s WHERE s.connection_id = connection AND s.name = ''));
+END
+$$;
+
+CREATE FUNCTION keepstep.schedule_follows_type() RETURNS trigger
+    LANGUAGE plpgsql
+    AS $$
+BEGIN
+    -- Locked: a change of the type at the same time comes after this schedule is there, and finds it.
+    SELECT t.interval_minutes * 60, t.enabled INTO NEW.interval_seconds, NEW.enabled
+    FROM keepstep.sync_settings t WHERE t.sync_type = NEW.sync_type FOR SHARE;
+    RETURN NEW;
 END
 $$;
 
@@ -248,6 +399,31 @@ CREATE FUNCTION keepstep.set_back(seconds numeric, moment timestamp with time zo
     UPDATE keepstep.runs SET due_at = due_at - seconds * interval '1 second' WHERE state = 'waiting' AND due_at > moment
 $$;
 
+CREATE FUNCTION keepstep.sync_type_is_edited() RETURNS trigger
+    LANGUAGE plpgsql
+    AS $$
+BEGIN
+    NEW.saved := NEW.saved
+        OR (NEW.interval_minutes <> OLD.interval_minutes AND NEW.default_minutes = OLD.default_minutes);
+    IF NEW.interval_minutes <> OLD.interval_minutes OR NEW.enabled <> OLD.enabled OR NEW.saved <> OLD.saved THEN
+        NEW.updated_at := now();
+    END IF;
+    RETURN NEW;
+END
+$$;
+
+CREATE FUNCTION keepstep.sync_type_was_edited() RETURNS trigger
+    LANGUAGE plpgsql
+    AS $$
+BEGIN
+    UPDATE keepstep.schedules
+    SET interval_seconds = NEW.interval_minutes * 60, enabled = NEW.enabled, updated_by = NEW.updated_by
+    WHERE sync_type = NEW.sync_type
+      AND (interval_seconds, enabled) IS DISTINCT FROM (NEW.interval_minutes * 60, NEW.enabled);
+    RETURN NULL;
+END
+$$;
+
 CREATE FUNCTION keepstep.tick(moment timestamp with time zone) RETURNS void
     LANGUAGE plpgsql
     AS $$
@@ -265,6 +441,67 @@ BEGIN
             END IF;
         END IF;
     END IF;
+END
+$$;
+
+CREATE FUNCTION keepstep.trigger_auto_sync(user_id text, integration text DEFAULT 'mail'::text) RETURNS bigint
+    LANGUAGE plpgsql
+    AS $$
+DECLARE
+    known keepstep.connections;
+    run bigint;
+BEGIN
+    SELECT * INTO known FROM keepstep.connections c
+    WHERE c.integration = trigger_auto_sync.integration AND c.owner_id = trigger_auto_sync.user_id;
+    IF known.id IS NULL OR known.state <> 'connected' THEN
+        RAISE object_not_in_prerequisite_state USING
+            MESSAGE = format('%s of %s cannot be synced: %s.', integration, user_id, coalesce(known.state, 'needs-connecting')),
+            HINT = coalesce(known.paused_reason, 'The user connects the account first.');
+    END IF;
+    INSERT INTO keepstep.runs (connection_id, mode, dry_run, trigger, actor, entities, state, in_queue)
+    SELECT known.id, 'delta', false, 'manual', session_user, coalesce(
+        (SELECT s.entities FROM keepstep.schedules s WHERE s.connection_id = known.id AND s.name = ''),
+        (SELECT b.entities FROM keepstep.auto_sync_bounds(integration) b)), 'queued', true
+    ON CONFLICT (connection_id) WHERE state IN ('queued', 'running', 'waiting') DO NOTHING
+    RETURNING id INTO run;
+    IF run IS NOT NULL THEN
+        PERFORM keepstep.enqueue(ARRAY[run]);
+        RETURN run;
+    END IF;
+    RETURN (SELECT r.id FROM keepstep.runs r WHERE r.connection_id = known.id AND r.state IN ('queued', 'running', 'waiting'));
+END
+$$;
+
+CREATE FUNCTION keepstep.unschedule_auto_sync(user_id text, integration text DEFAULT 'mail'::text) RETURNS boolean
+    LANGUAGE plpgsql
+    AS $$
+BEGIN
+    UPDATE keepstep.schedules s SET enabled = false, updated_by = session_user
+    FROM keepstep.connections c
+    WHERE c.id = s.connection_id AND c.integration = unschedule_auto_sync.integration
+      AND c.owner_id = unschedule_auto_sync.user_id AND s.name = '' AND s.enabled;
+    IF NOT FOUND THEN
+        RETURN false;
+    END IF;
+    INSERT INTO keepstep.admin_logs ("user", action, payload, result) VALUES (
+        session_user, 'auto-sync.set', jsonb_build_object('integration', integration, 'owner', user_id, 'enabled', false), 'off, by SQL');
+    RETURN true;
+END
+$$;
+
+CREATE FUNCTION keepstep.update_auto_sync_schedule(user_id text, minutes integer, integration text DEFAULT 'mail'::text) RETURNS boolean
+    LANGUAGE plpgsql
+    AS $$
+BEGIN
+    IF NOT EXISTS (
+        SELECT FROM keepstep.schedules s JOIN keepstep.connections c ON c.id = s.connection_id
+        WHERE c.integration = update_auto_sync_schedule.integration AND c.owner_id = update_auto_sync_schedule.user_id
+          AND s.name = '' AND s.enabled
+    ) THEN
+        RETURN false;
+    END IF;
+    PERFORM keepstep.schedule_auto_sync(user_id, minutes, integration);
+    RETURN true;
 END
 $$;
 
@@ -377,7 +614,7 @@ CREATE TABLE keepstep.api_tokens (
     last_used_at timestamp with time zone,
     revoked_at timestamp with time zone,
     CONSTRAINT api_tokens_name_check CHECK ((name <> ''::text)),
-    CONSTRAINT api_tokens_role_check CHECK ((role = ANY (ARRAY['viewer'::text, 'operator'::text, 'admin'::text])))
+    CONSTRAINT api_tokens_role_check CHECK ((role = ANY (ARRAY['user'::text, 'viewer'::text, 'operator'::text, 'admin'::text])))
 );
 
 ALTER TABLE keepstep.api_tokens ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
@@ -396,7 +633,24 @@ CREATE TABLE keepstep.connections (
     created_at timestamp with time zone DEFAULT now() NOT NULL,
     credentials bytea,
     credentials_set_at timestamp with time zone,
-    CONSTRAINT connections_credentials_check CHECK (((credentials IS NULL) = (credentials_set_at IS NULL)))
+    own_credentials boolean DEFAULT false NOT NULL,
+    workspace text,
+    refused_at timestamp with time zone,
+    refused_reason text,
+    paused_at timestamp with time zone,
+    paused_by text,
+    paused_reason text,
+    state text GENERATED ALWAYS AS (
+CASE
+    WHEN (paused_at IS NOT NULL) THEN 'paused'::text
+    WHEN (refused_at IS NOT NULL) THEN 'needs-reconnect'::text
+    WHEN (own_credentials AND (credentials IS NULL)) THEN 'needs-connecting'::text
+    ELSE 'connected'::text
+END) STORED NOT NULL,
+    CONSTRAINT connections_credentials_check CHECK (((credentials IS NULL) = (credentials_set_at IS NULL))),
+    CONSTRAINT connections_owner_check CHECK ((owner_id <> ''::text)),
+    CONSTRAINT connections_paused_check CHECK ((((paused_at IS NULL) = (paused_by IS NULL)) AND ((paused_at IS NULL) = (paused_reason IS NULL)))),
+    CONSTRAINT connections_refused_check CHECK (((refused_at IS NULL) = (refused_reason IS NULL)))
 );
 
 CREATE TABLE keepstep.events (
@@ -475,6 +729,92 @@ CREATE VIEW keepstep.audit_events AS
      JOIN keepstep.runs r ON ((r.id = e.run_id)))
      JOIN keepstep.connections c ON ((c.id = e.connection_id)))
   WHERE (e.type = ANY (ARRAY['run-started'::text, 'run-finished'::text, 'run-failed'::text]));
+
+CREATE TABLE keepstep.run_entities (
+    run_id bigint NOT NULL,
+    entity text NOT NULL,
+    "position" smallint NOT NULL,
+    state text DEFAULT 'pending'::text NOT NULL,
+    pages bigint DEFAULT 0 NOT NULL,
+    rows bigint DEFAULT 0 NOT NULL,
+    inserted bigint DEFAULT 0 NOT NULL,
+    updated bigint DEFAULT 0 NOT NULL,
+    unchanged bigint DEFAULT 0 NOT NULL,
+    deleted bigint DEFAULT 0 NOT NULL,
+    dead_lettered bigint DEFAULT 0 NOT NULL,
+    requests bigint DEFAULT 0 NOT NULL,
+    total bigint,
+    started_at timestamp with time zone,
+    finished_at timestamp with time zone,
+    resumed boolean DEFAULT false NOT NULL,
+    completeness text,
+    error jsonb,
+    report jsonb,
+    skipped jsonb DEFAULT '{}'::jsonb NOT NULL,
+    CONSTRAINT run_entities_check CHECK ((LEAST(pages, rows, inserted, updated, unchanged, deleted, dead_lettered, requests) >= 0)),
+    CONSTRAINT run_entities_state_check CHECK ((state = ANY (ARRAY['pending'::text, 'running'::text, 'succeeded'::text, 'failed'::text, 'held'::text, 'stopped'::text, 'crashed'::text])))
+);
+
+CREATE VIEW keepstep.auto_sync_history AS
+ SELECT c.owner_id AS user_id,
+    c.integration,
+    r.id AS run_id,
+    r.trigger,
+    r.state,
+    r.planned_at,
+    r.started_at,
+    r.finished_at,
+    e.rows,
+    e.inserted,
+    e.updated,
+    e.unchanged,
+    e.deleted,
+    e.dead_lettered,
+    (r.error ->> 'message'::text) AS error
+   FROM ((keepstep.runs r
+     JOIN keepstep.connections c ON (((c.id = r.connection_id) AND (c.owner_id IS NOT NULL))))
+     CROSS JOIN LATERAL ( SELECT (COALESCE(sum(n.rows), (0)::numeric))::bigint AS rows,
+            (COALESCE(sum(n.inserted), (0)::numeric))::bigint AS inserted,
+            (COALESCE(sum(n.updated), (0)::numeric))::bigint AS updated,
+            (COALESCE(sum(n.unchanged), (0)::numeric))::bigint AS unchanged,
+            (COALESCE(sum(n.deleted), (0)::numeric))::bigint AS deleted,
+            (COALESCE(sum(n.dead_lettered), (0)::numeric))::bigint AS dead_lettered
+           FROM keepstep.run_entities n
+          WHERE (n.run_id = r.id)) e);
+
+CREATE TABLE keepstep.schedules (
+    id bigint NOT NULL,
+    connection_id bigint NOT NULL,
+    name text DEFAULT ''::text NOT NULL,
+    enabled boolean DEFAULT false NOT NULL,
+    interval_seconds integer NOT NULL,
+    full_at_hour_utc smallint,
+    entities text[] NOT NULL,
+    anchor_at timestamp with time zone DEFAULT now() NOT NULL,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    updated_at timestamp with time zone DEFAULT now() NOT NULL,
+    updated_by text DEFAULT 'keepstep'::text NOT NULL,
+    env_locked text[] DEFAULT '{}'::text[] NOT NULL,
+    sync_type text,
+    CONSTRAINT schedules_entities_check CHECK ((cardinality(entities) > 0)),
+    CONSTRAINT schedules_full_at_hour_utc_check CHECK (((full_at_hour_utc >= 0) AND (full_at_hour_utc <= 23))),
+    CONSTRAINT schedules_interval_seconds_check CHECK (((interval_seconds >= 60) AND (interval_seconds <= 2592000)))
+);
+
+COMMENT ON COLUMN keepstep.schedules.anchor_at IS 'its grid: runs are due at anchor_at + n * interval_seconds';
+
+COMMENT ON COLUMN keepstep.schedules.env_locked IS 'what the environment of the processes that start runs sets';
+
+COMMENT ON COLUMN keepstep.schedules.sync_type IS 'keepstep.sync_settings says its interval and whether it is enabled';
+
+CREATE VIEW keepstep.auto_sync_jobs AS
+ SELECT c.owner_id AS user_id,
+    (ceil(((s.interval_seconds)::numeric / 60.0)))::integer AS interval_minutes,
+    s.created_at,
+    s.updated_at
+   FROM (keepstep.schedules s
+     JOIN keepstep.connections c ON ((c.id = s.connection_id)))
+  WHERE ((c.integration = 'mail'::text) AND (c.owner_id IS NOT NULL) AND (s.name = ''::text) AND s.enabled);
 
 CREATE TABLE keepstep.checkpoints (
     connection_id bigint NOT NULL,
@@ -671,6 +1011,23 @@ CREATE TABLE keepstep.migrations (
     applied_at timestamp with time zone DEFAULT now() NOT NULL
 );
 
+CREATE TABLE keepstep.owner_standing (
+    connection_id bigint NOT NULL,
+    last_success_at timestamp with time zone,
+    last_failure_at timestamp with time zone,
+    last_run_id bigint,
+    error jsonb,
+    failures integer DEFAULT 0 NOT NULL,
+    retries smallint DEFAULT 0 NOT NULL,
+    retries_until timestamp with time zone,
+    CONSTRAINT owner_standing_failures_check CHECK ((failures >= 0))
+)
+WITH (fillfactor='70');
+
+COMMENT ON COLUMN keepstep.owner_standing.failures IS 'runs in a row that failed';
+
+COMMENT ON COLUMN keepstep.owner_standing.retries IS 'tries beyond the schedule before retries_until, its next slot';
+
 CREATE TABLE keepstep.pings (
     id bigint NOT NULL,
     connection_id bigint NOT NULL,
@@ -722,31 +1079,6 @@ CREATE TABLE keepstep.request_minutes (
 )
 WITH (fillfactor='50');
 
-CREATE TABLE keepstep.run_entities (
-    run_id bigint NOT NULL,
-    entity text NOT NULL,
-    "position" smallint NOT NULL,
-    state text DEFAULT 'pending'::text NOT NULL,
-    pages bigint DEFAULT 0 NOT NULL,
-    rows bigint DEFAULT 0 NOT NULL,
-    inserted bigint DEFAULT 0 NOT NULL,
-    updated bigint DEFAULT 0 NOT NULL,
-    unchanged bigint DEFAULT 0 NOT NULL,
-    deleted bigint DEFAULT 0 NOT NULL,
-    dead_lettered bigint DEFAULT 0 NOT NULL,
-    requests bigint DEFAULT 0 NOT NULL,
-    total bigint,
-    started_at timestamp with time zone,
-    finished_at timestamp with time zone,
-    resumed boolean DEFAULT false NOT NULL,
-    completeness text,
-    error jsonb,
-    report jsonb,
-    skipped jsonb DEFAULT '{}'::jsonb NOT NULL,
-    CONSTRAINT run_entities_check CHECK ((LEAST(pages, rows, inserted, updated, unchanged, deleted, dead_lettered, requests) >= 0)),
-    CONSTRAINT run_entities_state_check CHECK ((state = ANY (ARRAY['pending'::text, 'running'::text, 'succeeded'::text, 'failed'::text, 'held'::text, 'stopped'::text, 'crashed'::text])))
-);
-
 ALTER TABLE keepstep.runs ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
     SEQUENCE NAME keepstep.runs_id_seq
     START WITH 1
@@ -764,28 +1096,6 @@ CREATE TABLE keepstep.schedule_times (
     CONSTRAINT schedule_times_check CHECK ((due_at = LEAST(delta_at, full_at)))
 )
 WITH (fillfactor='70', autovacuum_vacuum_scale_factor='0.02', autovacuum_vacuum_cost_delay='0');
-
-CREATE TABLE keepstep.schedules (
-    id bigint NOT NULL,
-    connection_id bigint NOT NULL,
-    name text DEFAULT ''::text NOT NULL,
-    enabled boolean DEFAULT false NOT NULL,
-    interval_seconds integer NOT NULL,
-    full_at_hour_utc smallint,
-    entities text[] NOT NULL,
-    anchor_at timestamp with time zone DEFAULT now() NOT NULL,
-    created_at timestamp with time zone DEFAULT now() NOT NULL,
-    updated_at timestamp with time zone DEFAULT now() NOT NULL,
-    updated_by text DEFAULT 'keepstep'::text NOT NULL,
-    env_locked text[] DEFAULT '{}'::text[] NOT NULL,
-    CONSTRAINT schedules_entities_check CHECK ((cardinality(entities) > 0)),
-    CONSTRAINT schedules_full_at_hour_utc_check CHECK (((full_at_hour_utc >= 0) AND (full_at_hour_utc <= 23))),
-    CONSTRAINT schedules_interval_seconds_check CHECK (((interval_seconds >= 60) AND (interval_seconds <= 2592000)))
-);
-
-COMMENT ON COLUMN keepstep.schedules.anchor_at IS 'its grid: runs are due at anchor_at + n * interval_seconds';
-
-COMMENT ON COLUMN keepstep.schedules.env_locked IS 'what the environment of the processes that start runs sets';
 
 ALTER TABLE keepstep.schedules ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
     SEQUENCE NAME keepstep.schedules_id_seq
@@ -827,6 +1137,19 @@ CREATE TABLE keepstep.settings (
     updated_by text NOT NULL
 );
 
+CREATE TABLE keepstep.sync_settings (
+    sync_type text NOT NULL,
+    interval_minutes integer NOT NULL,
+    enabled boolean DEFAULT true NOT NULL,
+    updated_at timestamp with time zone DEFAULT now() NOT NULL,
+    updated_by text DEFAULT 'keepstep'::text NOT NULL,
+    default_minutes integer NOT NULL,
+    saved boolean DEFAULT false NOT NULL,
+    CONSTRAINT sync_settings_default_minutes_check CHECK (((default_minutes >= 5) AND (default_minutes <= 1440))),
+    CONSTRAINT sync_settings_interval_minutes_check CHECK (((interval_minutes >= 5) AND (interval_minutes <= 1440))),
+    CONSTRAINT sync_settings_sync_type_check CHECK ((sync_type <> ''::text))
+);
+
 CREATE TABLE keepstep.ticks (
     name text NOT NULL,
     at timestamp with time zone DEFAULT now() NOT NULL
@@ -843,12 +1166,21 @@ WITH (fillfactor='50');
 CREATE TABLE keepstep.users (
     id bigint NOT NULL,
     name text NOT NULL,
-    password_hash text NOT NULL,
+    password_hash text,
     role text NOT NULL,
     created_at timestamp with time zone DEFAULT now() NOT NULL,
     last_login_at timestamp with time zone,
+    subject text,
+    owner_id text GENERATED ALWAYS AS (
+CASE
+    WHEN (subject IS NULL) THEN (id)::text
+    WHEN (subject ~ '^([0-9]+$|jwt:|token:)'::text) THEN ('jwt:'::text || subject)
+    ELSE subject
+END) STORED NOT NULL,
     CONSTRAINT users_name_check CHECK ((name <> ''::text)),
-    CONSTRAINT users_role_check CHECK ((role = ANY (ARRAY['viewer'::text, 'operator'::text, 'admin'::text])))
+    CONSTRAINT users_role_check CHECK ((role = ANY (ARRAY['user'::text, 'viewer'::text, 'operator'::text, 'admin'::text]))),
+    CONSTRAINT users_subject_check CHECK ((subject <> ''::text)),
+    CONSTRAINT users_way_in CHECK (((password_hash IS NOT NULL) OR (subject IS NOT NULL)))
 );
 
 ALTER TABLE keepstep.users ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
@@ -914,6 +1246,9 @@ ALTER TABLE ONLY keepstep.login_failures
 ALTER TABLE ONLY keepstep.migrations
     ADD CONSTRAINT migrations_pkey PRIMARY KEY (version);
 
+ALTER TABLE ONLY keepstep.owner_standing
+    ADD CONSTRAINT owner_standing_pkey PRIMARY KEY (connection_id);
+
 ALTER TABLE ONLY keepstep.pings
     ADD CONSTRAINT pings_pkey PRIMARY KEY (id);
 
@@ -950,6 +1285,9 @@ ALTER TABLE ONLY keepstep.sessions
 ALTER TABLE ONLY keepstep.settings
     ADD CONSTRAINT settings_pkey PRIMARY KEY (name);
 
+ALTER TABLE ONLY keepstep.sync_settings
+    ADD CONSTRAINT sync_settings_pkey PRIMARY KEY (sync_type);
+
 ALTER TABLE ONLY keepstep.ticks
     ADD CONSTRAINT ticks_pkey PRIMARY KEY (name);
 
@@ -958,6 +1296,9 @@ ALTER TABLE ONLY keepstep.totals
 
 ALTER TABLE ONLY keepstep.users
     ADD CONSTRAINT users_pkey PRIMARY KEY (id);
+
+ALTER TABLE ONLY keepstep.users
+    ADD CONSTRAINT users_subject_key UNIQUE (subject);
 
 CREATE INDEX admin_logs_newest ON keepstep.admin_logs USING btree (created_at DESC);
 
@@ -978,6 +1319,14 @@ CREATE UNIQUE INDEX api_tokens_name ON keepstep.api_tokens USING btree (lower(na
 CREATE INDEX checkpoints_of_run ON keepstep.checkpoints USING btree (run_id);
 
 CREATE UNIQUE INDEX connections_integration_owner ON keepstep.connections USING btree (integration, COALESCE(owner_id, ''::text));
+
+CREATE INDEX connections_of_owner ON keepstep.connections USING btree (owner_id) WHERE (owner_id IS NOT NULL);
+
+CREATE INDEX connections_of_workspace ON keepstep.connections USING btree (integration, workspace) WHERE (workspace IS NOT NULL);
+
+CREATE INDEX connections_owned ON keepstep.connections USING btree (integration, owner_id, id) WHERE (owner_id IS NOT NULL);
+
+CREATE INDEX connections_refused ON keepstep.connections USING btree (id) WHERE (refused_at IS NOT NULL);
 
 CREATE INDEX dead_letters_newest ON keepstep.dead_letters USING btree (entity, state, id DESC);
 
@@ -1003,6 +1352,8 @@ CREATE UNIQUE INDEX held_deletions_one_open ON keepstep.held_deletions USING btr
 
 CREATE INDEX login_failures_recent ON keepstep.login_failures USING btree (what, at);
 
+CREATE INDEX owner_standing_failing ON keepstep.owner_standing USING btree (connection_id) WHERE (failures >= 3);
+
 CREATE INDEX pings_newest ON keepstep.pings USING btree (connection_id, id DESC);
 
 CREATE INDEX rate_samples_newest ON keepstep.rate_samples USING btree (ts);
@@ -1027,19 +1378,33 @@ CREATE INDEX runs_waiting ON keepstep.runs USING btree (due_at) WHERE (state = '
 
 CREATE INDEX schedule_times_due ON keepstep.schedule_times USING btree (due_at);
 
+CREATE INDEX schedules_of_type ON keepstep.schedules USING btree (sync_type) WHERE (sync_type IS NOT NULL);
+
 CREATE INDEX sessions_of_user ON keepstep.sessions USING btree (user_id);
 
 CREATE UNIQUE INDEX users_name ON keepstep.users USING btree (lower(name));
 
+CREATE UNIQUE INDEX users_owner ON keepstep.users USING btree (owner_id);
+
 CREATE TRIGGER connection_has_no_runs BEFORE DELETE ON keepstep.connections FOR EACH ROW EXECUTE FUNCTION keepstep.connection_has_no_runs();
+
+CREATE TRIGGER connection_was_changed AFTER UPDATE ON keepstep.connections FOR EACH ROW WHEN (((new.owner_id IS NOT NULL) AND (old.state IS DISTINCT FROM new.state))) EXECUTE FUNCTION keepstep.connection_was_changed();
+
+CREATE TRIGGER owners_run_ended AFTER UPDATE ON keepstep.runs FOR EACH ROW WHEN (((old.finished_at IS NULL) AND (new.finished_at IS NOT NULL) AND (new.state <> 'stopped'::text) AND (NOT new.dry_run))) EXECUTE FUNCTION keepstep.owners_run_ended();
 
 CREATE TRIGGER run_has_connection AFTER INSERT ON keepstep.runs FOR EACH ROW WHEN ((new.schedule_id IS NULL)) EXECUTE FUNCTION keepstep.run_has_connection();
 
 CREATE TRIGGER run_keeps_connection AFTER UPDATE OF connection_id ON keepstep.runs FOR EACH ROW WHEN ((new.connection_id <> old.connection_id)) EXECUTE FUNCTION keepstep.run_has_connection();
 
+CREATE TRIGGER schedule_follows_type BEFORE INSERT ON keepstep.schedules FOR EACH ROW WHEN ((new.sync_type IS NOT NULL)) EXECUTE FUNCTION keepstep.schedule_follows_type();
+
 CREATE TRIGGER schedule_is_edited BEFORE INSERT OR UPDATE OF enabled, interval_seconds, full_at_hour_utc, entities ON keepstep.schedules FOR EACH ROW EXECUTE FUNCTION keepstep.schedule_is_edited();
 
 CREATE TRIGGER schedule_was_edited AFTER INSERT OR UPDATE OF enabled, interval_seconds, full_at_hour_utc, entities ON keepstep.schedules FOR EACH ROW EXECUTE FUNCTION keepstep.schedule_was_edited();
+
+CREATE TRIGGER sync_type_is_edited BEFORE UPDATE ON keepstep.sync_settings FOR EACH ROW EXECUTE FUNCTION keepstep.sync_type_is_edited();
+
+CREATE TRIGGER sync_type_was_edited AFTER UPDATE ON keepstep.sync_settings FOR EACH ROW WHEN (((old.interval_minutes IS DISTINCT FROM new.interval_minutes) OR (old.enabled IS DISTINCT FROM new.enabled))) EXECUTE FUNCTION keepstep.sync_type_was_edited();
 
 ALTER TABLE ONLY keepstep.alerts
     ADD CONSTRAINT alerts_connection_id_fkey FOREIGN KEY (connection_id) REFERENCES keepstep.connections(id) ON DELETE CASCADE;
@@ -1089,6 +1454,9 @@ ALTER TABLE ONLY keepstep.locks
 ALTER TABLE ONLY keepstep.locks
     ADD CONSTRAINT locks_run_id_fkey FOREIGN KEY (run_id) REFERENCES keepstep.runs(id);
 
+ALTER TABLE ONLY keepstep.owner_standing
+    ADD CONSTRAINT owner_standing_connection_id_fkey FOREIGN KEY (connection_id) REFERENCES keepstep.connections(id) ON DELETE CASCADE;
+
 ALTER TABLE ONLY keepstep.pings
     ADD CONSTRAINT pings_connection_id_fkey FOREIGN KEY (connection_id) REFERENCES keepstep.connections(id) ON DELETE CASCADE;
 
@@ -1107,8 +1475,67 @@ ALTER TABLE ONLY keepstep.schedule_times
 ALTER TABLE ONLY keepstep.schedules
     ADD CONSTRAINT schedules_connection_id_fkey FOREIGN KEY (connection_id) REFERENCES keepstep.connections(id) ON DELETE CASCADE;
 
+ALTER TABLE ONLY keepstep.schedules
+    ADD CONSTRAINT schedules_sync_type_fkey FOREIGN KEY (sync_type) REFERENCES keepstep.sync_settings(sync_type);
+
 ALTER TABLE ONLY keepstep.schema_fields
     ADD CONSTRAINT schema_fields_connection_id_fkey FOREIGN KEY (connection_id) REFERENCES keepstep.connections(id) ON DELETE CASCADE;
 
 ALTER TABLE ONLY keepstep.sessions
     ADD CONSTRAINT sessions_user_id_fkey FOREIGN KEY (user_id) REFERENCES keepstep.users(id) ON DELETE CASCADE;
+
+ALTER TABLE keepstep.checkpoints ENABLE ROW LEVEL SECURITY;
+
+ALTER TABLE keepstep.connections ENABLE ROW LEVEL SECURITY;
+
+ALTER TABLE keepstep.dead_letters ENABLE ROW LEVEL SECURITY;
+
+ALTER TABLE keepstep.entity_states ENABLE ROW LEVEL SECURITY;
+
+ALTER TABLE keepstep.error_groups ENABLE ROW LEVEL SECURITY;
+
+ALTER TABLE keepstep.events ENABLE ROW LEVEL SECURITY;
+
+ALTER TABLE keepstep.held_deletions ENABLE ROW LEVEL SECURITY;
+
+ALTER TABLE keepstep.held_keys ENABLE ROW LEVEL SECURITY;
+
+CREATE POLICY keepstep_owner ON keepstep.checkpoints USING (keepstep.is_visible(connection_id));
+
+CREATE POLICY keepstep_owner ON keepstep.connections USING (((owner_id IS NULL) OR (owner_id = current_setting('keepstep.owner'::text, true))));
+
+CREATE POLICY keepstep_owner ON keepstep.dead_letters USING (keepstep.is_visible(connection_id));
+
+CREATE POLICY keepstep_owner ON keepstep.entity_states USING (keepstep.is_visible(connection_id));
+
+CREATE POLICY keepstep_owner ON keepstep.error_groups USING (keepstep.is_visible(connection_id));
+
+CREATE POLICY keepstep_owner ON keepstep.events USING (keepstep.is_visible(connection_id));
+
+CREATE POLICY keepstep_owner ON keepstep.held_deletions USING (keepstep.is_visible(connection_id));
+
+CREATE POLICY keepstep_owner ON keepstep.held_keys USING ((EXISTS ( SELECT
+   FROM keepstep.runs r
+  WHERE (r.id = held_keys.run_id))));
+
+CREATE POLICY keepstep_owner ON keepstep.locks USING (keepstep.is_visible(connection_id));
+
+CREATE POLICY keepstep_owner ON keepstep.owner_standing USING (keepstep.is_visible(connection_id));
+
+CREATE POLICY keepstep_owner ON keepstep.run_entities USING ((EXISTS ( SELECT
+   FROM keepstep.runs r
+  WHERE (r.id = run_entities.run_id))));
+
+CREATE POLICY keepstep_owner ON keepstep.runs USING (keepstep.is_visible(connection_id));
+
+CREATE POLICY keepstep_owner ON keepstep.schedules USING (keepstep.is_visible(connection_id));
+
+ALTER TABLE keepstep.locks ENABLE ROW LEVEL SECURITY;
+
+ALTER TABLE keepstep.owner_standing ENABLE ROW LEVEL SECURITY;
+
+ALTER TABLE keepstep.run_entities ENABLE ROW LEVEL SECURITY;
+
+ALTER TABLE keepstep.runs ENABLE ROW LEVEL SECURITY;
+
+ALTER TABLE keepstep.schedules ENABLE ROW LEVEL SECURITY;

@@ -75,11 +75,12 @@ class SeenKeys:
     def unseen(self, destination: Destination, since: int) -> sql.Composed:
         """Selects the keys of live rows that no pass saw, from pass number ``since`` on."""
         return sql.SQL(
-            "SELECT t.{key} AS key FROM {table} t WHERE t._deleted_at IS NULL"
+            "SELECT t.{key} AS key FROM {table} t WHERE t._deleted_at IS NULL{mine}"
             " AND NOT EXISTS (SELECT FROM {seen} s WHERE s.key = t.{key} AND s.look >= {since})"
         ).format(
             key=sql.Identifier(KEY_COLUMN),
             table=destination.table,
+            mine=destination.mine,
             seen=self._table,
             since=sql.Literal(since),
         )

@@ -35,16 +35,19 @@ class RunSession:
     """What a live run writes through. Made by ``store.locks``; used by one asyncio task at a time.
 
     ``moved``: it has committed a page; ``told_at``: when the last one was announced; ``uncounted``: requests of each
-    entity that no committed page has told of.
+    entity that no committed page has told of. ``owner``: whose the connection is; the rows of others cannot be seen in
+    its transactions.
     """
 
     def __init__(
-        self, database: Database, connection: Connection, *, run_id: int, connection_id: int, token: UUID, lease: float
-    ) -> None:
+        self, database: Database, connection: Connection, *, run_id: int, connection_id: int, token: UUID, lease: float,
+        owner: str | None = None,
+    ) -> None:  # fmt: skip
         self._database = database
         self._connection = connection
         self.run_id = run_id
         self.connection_id = connection_id
+        self.owner = owner
         self.told_at = 0.0
         self.moved = False
         self.uncounted: dict[str, int] = {}
@@ -53,7 +56,7 @@ class RunSession:
         self._idle.set()
         self.token = token
         self.lease = lease
-        self._lock = {"connection": connection_id, "token": token, "lease": lease}
+        self._lock = {"connection": connection_id, "token": token, "lease": lease, "owner": owner or ""}
 
     async def flush(self, work: Work[T], *, repeatable: bool = True) -> T:
         """Do ``work`` in one transaction behind the fence.

@@ -15,7 +15,7 @@ from keepstep.service.vault import Credentials, CredentialsSet
 from keepstep.web.guard import SESSION_COOKIE, session_cookie
 from keepstep.web.openapi import problems
 from keepstep.web.parameters import NO_NUL
-from keepstep.web.security import Admin, Viewer, anyone, needs
+from keepstep.web.security import Admin, Caller, anyone, needs
 
 Id = Annotated[int, Path(ge=1, le=2**63 - 1)]
 Name = Annotated[str, Field(min_length=1, max_length=100)]
@@ -112,7 +112,7 @@ def _sign_in(accounts: Accounts) -> APIRouter:
         return response
 
     @routes.get("/me", summary="Who the caller is")
-    async def me(who: Viewer) -> Me:
+    async def me(who: Caller) -> Me:
         return _me(who)
 
     @routes.post(
@@ -121,7 +121,7 @@ def _sign_in(accounts: Accounts) -> APIRouter:
         status_code=204,
         responses=problems(429),
     )
-    async def password(body: NewPassword, request: Request, who: Viewer) -> None:
+    async def password(body: NewPassword, request: Request, who: Caller) -> None:
         await accounts.change_own_password(
             who, current=body.current.get_secret_value(), new=body.new.get_secret_value(),
             session=session_cookie(request.headers) or "", address=caller_address(request),

@@ -13,7 +13,7 @@ from keepstep.web.parameters import NO_NUL, Body, Id, Limit, Number, OfEntity, O
 from keepstep.web.security import Operator, needs
 
 _MOST = 1000
-_VIEWER = [needs(Role.VIEWER)]
+_USER = [needs(Role.USER)]
 Ids = Annotated[list[Number], Field(min_length=1, max_length=_MOST)]
 OfReason = Annotated[
     str | None,
@@ -54,7 +54,7 @@ def router(service: Service) -> APIRouter:
     """The routes."""
     routes = APIRouter(prefix="/api/admin/sync/dlq", tags=["dead letters"])
 
-    @routes.get("", summary="Dead letters, newest first", dependencies=_VIEWER)
+    @routes.get("", summary="Dead letters, newest first", dependencies=_USER)
     async def letters(
         entity: OfEntity = None,
         state: Literal["open", "resolved", "discarded", "all", ""] = "open",
@@ -68,7 +68,7 @@ def router(service: Service) -> APIRouter:
             entity=entity or None, state=wanted, reason=reason or None, limit=limit, before=older_than
         )
 
-    @routes.get("/{letter_id:int}", summary="One dead letter with its payload", dependencies=_VIEWER)
+    @routes.get("/{letter_id:int}", summary="One dead letter with its payload", dependencies=_USER)
     async def letter(letter_id: Id) -> DeadLetterDetail:
         return await service.views.dead_letter(letter_id)
 

@@ -24,7 +24,7 @@ def wanted(entity: OfEntity = "", level: OfLevel = "", run: OfRun = "") -> Wante
 
 def router(log: Log) -> APIRouter:
     """The route."""
-    routes = APIRouter(tags=["sync"], dependencies=[needs(Role.VIEWER)])
+    routes = APIRouter(tags=["sync"], dependencies=[needs(Role.USER)])
 
     @routes.get("/api/admin/sync/logs", summary="The newest events of all runs, the newest last")
     async def logs(

@@ -21,7 +21,7 @@ from keepstep.web.security import Admin, Operator, needs
 _RESULTS = Literal["queued", "running", "waiting", "succeeded", "failed", "held", "stopped", "crashed", ""]
 _UNITS = {"m": "minutes", "h": "hours", "d": "days"}
 _MOST_EVENTS = 500
-_VIEWER = [needs(Role.VIEWER)]
+_USER, _VIEWER = [needs(Role.USER)], [needs(Role.VIEWER)]
 
 
 class RunAsked(Body):
@@ -161,14 +161,14 @@ def _acts(routes: APIRouter, service: Service) -> None:
 
 
 def _history(routes: APIRouter, service: Service) -> None:
-    @routes.get("/runs", summary="Runs, newest first", dependencies=_VIEWER)
+    @routes.get("/runs", summary="Runs, newest first", dependencies=_USER)
     async def runs(
         limit: Limit = 50, entity: OfEntity = None, result: _RESULTS = "", before: Older = ""
     ) -> list[RunSummary]:
         older_than = int(before) if before else None
         return await service.views.runs(limit=limit, entity=entity or None, result=result or None, before=older_than)
 
-    @routes.get("/runs/{run_id}", summary="One run with its pages and its newest events", dependencies=_VIEWER)
+    @routes.get("/runs/{run_id}", summary="One run with its pages and its newest events", dependencies=_USER)
     async def run_detail(
         run_id: Id,
         before: Before = None,

@@ -7,11 +7,14 @@ from keepstep.service.log import Log
 from keepstep.web import (
     accounts_api,
     admin_pages,
+    api_auto_sync,
     api_integrations,
     api_letters,
     api_log,
+    api_owners,
     api_settings,
     api_sync,
+    api_sync_types,
     feed,
     health,
     metrics,
@@ -40,6 +43,9 @@ def create_app(service: Service, *, version: str) -> FastAPI:
     app.include_router(api_log.router(Log(service.database)))
     app.include_router(api_letters.router(service))
     app.include_router(api_settings.router(service))
+    app.include_router(api_owners.router(service.owners))
+    app.include_router(api_sync_types.router(service.sync_types))
+    app.include_router(api_auto_sync.router(service.auto_sync))
     rendered = Pages(version=version)
     app.include_router(static_files.router())
     app.include_router(sign_in.router(service.accounts, rendered))

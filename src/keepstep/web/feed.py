@@ -12,10 +12,11 @@ from fastapi import APIRouter, Header, Query, Request
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
-from keepstep.model.errors import StoreError
+from keepstep.model.errors import NotSignedIn, StoreError
 from keepstep.model.schedule import Role
 from keepstep.service.feed import Browser, Feed
 from keepstep.service.ring import LEVELS, Wanted
+from keepstep.service.scope import current
 from keepstep.web.guard import bearer, session_cookie
 from keepstep.web.security import needs
 
@@ -42,7 +43,7 @@ data: {"type":"page","ts":"2026-03-31T08:00:00.000000Z","entity":"owners","page"
 
 def router(feed: Feed) -> APIRouter:
     """The route."""
-    routes = APIRouter(tags=["sync"], dependencies=[needs(Role.VIEWER)])
+    routes = APIRouter(tags=["sync"], dependencies=[needs(Role.USER)])
 
     @routes.get(
         "/api/admin/sync/logs/stream",
@@ -69,7 +70,7 @@ def router(feed: Feed) -> APIRouter:
         ] = "",
         last_event_id: Annotated[str | None, Header(description="Go on after this.")] = None,
     ) -> Response:
-        wanted = Wanted(entity or None, level or LEVELS[0], int(run) if run else None)
+        wanted = Wanted(entity or None, level or LEVELS[0], int(run) if run else None, current())
         return _FeedResponse(feed, wanted, last_event_id, _holder(request))
 
     return routes
@@ -127,9 +128,14 @@ def _holder(request: Request) -> Callable[[], Awaitable[bool]]:
     """Asks whether the credentials of a request still hold."""
     token, session = bearer(request.headers), session_cookie(request.headers)
 
+    scope = current()
+
     async def still_holds() -> bool:
         try:
-            return await request.app.state.accounts.identify(token=token, session=session) is not None
+            who = await request.app.state.accounts.identify(token=token, session=session)
+            return who is not None and who.scope == scope
+        except NotSignedIn:  # a JWT that has ended
+            return False
         except StoreError:  # nobody can say: nothing new can be read either
             return True
 

@@ -14,6 +14,7 @@ from keepstep.model.errors import KeepstepError, NotAllowed, NotSignedIn
 from keepstep.model.schedule import Identity
 from keepstep.service.accounts import Accounts
 from keepstep.service.problems import problem
+from keepstep.service.scope import narrow
 from keepstep.web.problems import answer
 
 SESSION_COOKIE = "keepstep_session"
@@ -82,6 +83,7 @@ async def identity_of(scope: Scope, accounts: Accounts) -> Identity:
             )
         scope[_IDENTITY] = known
     identity: Identity = known
+    narrow(identity.scope)
     return identity
 
 

@@ -73,6 +73,7 @@ def needs(role: Role) -> Any:
 anyone = Depends(_Anyone())
 """Declares a route open to all."""
 
+Caller = Annotated[Identity, needs(Role.USER)]
 Viewer = Annotated[Identity, needs(Role.VIEWER)]
 Operator = Annotated[Identity, needs(Role.OPERATOR)]
 Admin = Annotated[Identity, needs(Role.ADMIN)]

@@ -1,0 +1,294 @@
+"""Connections of owners: who has connected what, how it does, and what people may do about it."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Annotated, Any, Generic, TypeVar
+
+from keepstep.dispatch.queue import Queue
+from keepstep.model.diagnosis import explained
+from keepstep.model.errors import BadRequest, Conflict, LockHeld, NotFound
+from keepstep.model.integration import Mode
+from keepstep.model.run import RunRequest
+from keepstep.reliability.span import ahead
+from keepstep.service.audit import Audit
+from keepstep.service.shapes import RunSummary, Shape, one_of
+from keepstep.service.vault import Vault
+from keepstep.service.views import Views
+from keepstep.store import owners as store
+from keepstep.store.db import Connection, Database
+
+MOST_LISTED = 500
+STATES = ("connected", "needs-connecting", "needs-reconnect", "paused")
+ConnectionState = Annotated[str, one_of(*STATES)]
+T = TypeVar("T")
+_TOKENS = "tokens"
+"""Under which name tokens stand among an owner's credentials, as JSON."""
+
+
+class OwnerLine(Shape):
+    """One owner's connection to an integration.
+
+    ``reason``: why it is paused, or why upstream refuses it; ``fix``: what to do then. ``nextSync`` says in words when
+    the next one comes, or what it waits for. ``failures``: runs in a row that failed; ``error``: that of the last one.
+    """
+
+    id: int
+    integration: str
+    owner: str
+    user: str | None
+    workspace: str | None
+    state: ConnectionState
+    reason: str | None
+    fix: str
+    paused_by: str | None
+    enabled: bool
+    interval_minutes: int | None
+    next_sync_at: datetime | None
+    next_sync: str
+    last_sync_at: datetime | None
+    last_failure_at: datetime | None
+    failures: int
+    error: dict[str, Any] | None
+    last_run_id: int | None
+
+
+class OwnerPage(Shape):
+    """Some of them. ``next``: give it as ``after`` for those that follow; null at the end. ``counts``: by state."""
+
+    items: list[OwnerLine]
+    next: int | None
+    counts: dict[str, int]
+
+
+@dataclass(frozen=True, slots=True)
+class OwnerConnections:
+    """``entities``: those of each integration that is there."""
+
+    database: Database
+    vault: Vault
+    audit: Audit
+    entities: Mapping[str, Sequence[str]]
+
+    async def page(
+        self, *, integration: str | None = None, state: str | None = None, failing: bool = False,
+        search: str | None = None, after: int | None = None, limit: int = 100,
+    ) -> OwnerPage:  # fmt: skip
+        """Connections of all owners, in the order of integrations and owners."""
+        most = min(max(limit, 1), MOST_LISTED)
+        async with self.database.connection() as connection:
+            rows = await store.select(
+                connection, integration=integration, state=state, failing=failing, search=search or None, after=after,
+                limit=most + 1,
+            )  # fmt: skip
+            counted = await store.counts(connection, integration=integration)
+        counts = dict.fromkeys(STATES, 0)
+        for row in counted:
+            counts[row["state"]] += row["n"]
+        more = rows[most - 1]["id"] if len(rows) > most else None
+        return OwnerPage(items=[_line(row) for row in rows[:most]], next=more, counts=counts)
+
+    async def of(self, owner: str) -> list[OwnerLine]:
+        """All connections of one owner."""
+        async with self.database.connection() as connection:
+            return [_line(row) for row in await store.select(connection, owner=owner)]
+
+    async def history(
+        self, integration: str, owner: str, *, before: int | None = None, limit: int = 50
+    ) -> list[RunSummary]:
+        """An owner's runs, newest first."""
+        views = Views(self.database)
+        async with self.database.connection() as connection:
+            ids = await store.history(connection, integration, owner, before=before, limit=limit)
+        return await views.runs_of(ids)
+
+    async def run(self, integration: str, owner: str, *, by: str) -> int:
+        """Queue a run of an owner's connection now; gives its id, also when one is live already.
+
+        Raises ``NotFound``, and ``Conflict`` where the connection cannot be used.
+        """
+        line = await self._known(integration, owner)
+        if line.state != "connected":
+            raise Conflict(f"{integration} cannot be synced: {line.next_sync}.", fix=line.fix)
+        if integration not in self.entities:
+            raise NotFound(f"There is no integration {integration}.", fix=f"Known are: {', '.join(self.entities)}.")
+        request = RunRequest(tuple(self.entities[integration]), Mode.DELTA, actor=by)
+        try:
+            run_id = await Queue(self.database).enqueue_one(integration, request, owner=owner)
+        except LockHeld as live:
+            return int(live.run_id or 0)
+        asked = {"integration": integration, "owner": owner}
+        await self.audit.record(by, "owner.run", asked, f"run {run_id}")
+        return run_id
+
+    async def connect(self, integration: str, owner: str, values: Mapping[str, str], *, by: str) -> None:
+        """Store an owner's credentials; what waits for them begins. Raises ``NotFound`` for what is not there."""
+        if integration not in self.entities:
+            raise NotFound(f"There is no integration {integration}.", fix=f"Known are: {', '.join(self.entities)}.")
+        secret = await asyncio.to_thread(self.vault.seal, values, owner=_name(integration, owner))
+        async with self.database.connection() as connection, connection.transaction():
+            await store.connect(connection, integration, owner, secret)
+            payload = {"integration": integration, "owner": owner, "credentials": dict(values)}
+            await self.audit.record(by, "owner.connect", payload, "done", within=connection)
+
+    async def disconnect(self, integration: str, owner: str, *, by: str) -> bool:
+        """Forget an owner's credentials, and end what runs with them; False where there were none."""
+        async with self.database.connection() as connection, connection.transaction():
+            if not await store.disconnect(connection, integration, owner):
+                return False
+            payload = {"integration": integration, "owner": owner}
+            await self.audit.record(by, "owner.disconnect", payload, "done", within=connection)
+        await Queue(self.database).cancel(integration, owner=owner)
+        return True
+
+    async def refuse(self, integration: str, owner: str, reason: str) -> None:
+        """Upstream does not take the credentials any more: nothing is due until the owner has connected anew."""
+        async with self.database.connection() as connection:
+            await store.refuse(connection, integration, owner, reason)
+
+    async def pause(self, integration: str, owner: str, *, reason: str, by: str) -> OwnerLine:
+        """Let nothing of an owner begin, and end what is live. Raises ``NotFound``, ``BadRequest`` without a reason."""
+        if not reason.strip():
+            raise BadRequest("A reason is needed.", fix="Say why; the user reads it.")
+        async with self.database.connection() as connection, connection.transaction():
+            if not await store.pause(connection, integration, owner, reason=reason.strip(), by=by):
+                raise _nobody(integration, owner)
+            payload = {"integration": integration, "owner": owner, "reason": reason}
+            await self.audit.record(by, "owner.pause", payload, "done", within=connection)
+        await Queue(self.database).cancel(integration, owner=owner)
+        return await self._known(integration, owner)
+
+    async def resume(self, integration: str, owner: str, *, by: str) -> OwnerLine:
+        """End a pause: what is enabled is due at once. Raises ``NotFound``."""
+        async with self.database.connection() as connection, connection.transaction():
+            if not await store.resume(connection, integration, owner):
+                raise _nobody(integration, owner)
+            payload = {"integration": integration, "owner": owner}
+            await self.audit.record(by, "owner.resume", payload, "done", within=connection)
+        return await self._known(integration, owner)
+
+    async def credentials(self, integration: str, owner: str) -> dict[str, str] | None:
+        """What an owner has stored, nothing where they are not connected; None: the shared ones are used.
+
+        Raises ``StoreError`` when no key opens it.
+        """
+        async with self.database.connection() as connection:
+            if not await store.is_own(connection, integration, owner):
+                return None
+            sealed = await store.sealed(connection, integration, owner)
+        return {} if sealed is None else await asyncio.to_thread(
+            self.vault.unseal, sealed, owner=_name(integration, owner)
+        )  # fmt: skip
+
+    def tokens(
+        self, integration: str, owner: str, *, read: Callable[[Mapping[str, Any]], T], write: Callable[[T], Any]
+    ) -> "OwnerTokens[T]":
+        """The place of an owner's tokens. ``read`` and ``write`` turn plain JSON into them and back."""
+        return OwnerTokens(self, integration, owner, read, write)
+
+    async def _known(self, integration: str, owner: str) -> OwnerLine:
+        async with self.database.connection() as connection:
+            rows = await store.select(connection, integration=integration, owner=owner)
+        if not rows:
+            raise _nobody(integration, owner)
+        return _line(rows[0])
+
+
+@dataclass(frozen=True, slots=True)
+class OwnerTokens(Generic[T]):
+    """Where the tokens of one owner live. Any number of processes may use the same ones."""
+
+    connections: OwnerConnections
+    integration: str
+    owner: str
+    read: Callable[[Mapping[str, Any]], T]
+    write: Callable[[T], Any]
+
+    async def load(self) -> T | None:
+        """The tokens as they are stored now; None where there are none."""
+        async with self.connections.database.connection() as connection:
+            return await self._opened(await store.sealed(connection, self.integration, self.owner))
+
+    @asynccontextmanager
+    async def locked(self) -> AsyncIterator["HeldTokens[T]"]:
+        """Keep everybody else from renewing them while the block lasts. What is saved counts once it has ended well."""
+        async with self.connections.database.connection() as connection, connection.transaction():
+            sealed = await store.sealed(connection, self.integration, self.owner, locked=True)
+            yield HeldTokens(self, connection, await self._opened(sealed))
+
+    async def _opened(self, sealed: bytes | None) -> T | None:
+        if sealed is None:
+            return None
+        name = _name(self.integration, self.owner)
+        values = await asyncio.to_thread(self.connections.vault.unseal, sealed, owner=name)
+        return self.read(json.loads(values[_TOKENS])) if _TOKENS in values else None
+
+    async def seal(self, tokens: T) -> bytes:
+        """The tokens, encrypted."""
+        values = {_TOKENS: json.dumps(self.write(tokens))}
+        name = _name(self.integration, self.owner)
+        return await asyncio.to_thread(self.connections.vault.seal, values, owner=name)
+
+    async def put(self, tokens: T, *, by: str) -> None:
+        """The owner has connected: what waits for it begins."""
+        values = {_TOKENS: json.dumps(self.write(tokens))}
+        await self.connections.connect(self.integration, self.owner, values, by=by)
+
+
+@dataclass(slots=True)
+class HeldTokens(Generic[T]):
+    """The tokens of one owner while nobody else may renew them, as they were read after the lock was had."""
+
+    place: OwnerTokens[T]
+    connection: Connection
+    tokens: T | None
+
+    async def save(self, tokens: T) -> None:
+        """Store others in their place."""
+        sealed = await self.place.seal(tokens)
+        await store.renew(self.connection, self.place.integration, self.place.owner, sealed)
+        self.tokens = tokens
+
+
+_WAITS = {
+    "needs-connecting": ("waits until it is connected", "Connect the account."),
+    "needs-reconnect": ("waits until it is connected again", "Connect the account again."),
+    "paused": ("paused", "Ask the administrator who paused it."),
+}
+"""What a connection that cannot be used waits for, and what to do."""
+
+
+def _line(row: Mapping[str, Any]) -> OwnerLine:
+    waits, fix = _WAITS.get(row["state"], ("", ""))
+    due = row["due_at"]
+    if not row["enabled"]:
+        words = "off"
+    elif waits:
+        words = waits
+    else:
+        words = "waits for its integration" if due is None else ahead((due - row["now"]).total_seconds())
+    same = ("id", "integration", "owner", "user", "workspace", "state", "reason", "paused_by", "enabled",
+            "last_failure_at", "failures", "last_run_id")  # fmt: skip
+    return OwnerLine(
+        **{name: row[name] for name in same},
+        fix=fix,
+        interval_minutes=None if row["interval_seconds"] is None else -(-row["interval_seconds"] // 60),
+        next_sync_at=due,
+        next_sync=words,
+        last_sync_at=row["last_success_at"],
+        error=None if row["error"] is None else explained(row["error"]),
+    )
+
+
+def _name(integration: str, owner: str) -> str:
+    """What an owner's credentials are sealed for: ``store/sealed.sql`` says it too."""
+    return f"{integration} of {owner}"
+
+
+def _nobody(integration: str, owner: str) -> NotFound:
+    return NotFound(
+        f"{owner[:80]} has no connection to {integration[:40]}.", fix="List them with: GET /api/admin/owners"
+    )

@@ -1,0 +1,76 @@
+-- name: sealed
+SELECT credentials FROM keepstep.connections
+WHERE integration = %(integration)s AND owner_id = %(owner)s AND credentials IS NOT NULL
+
+-- name: own
+SELECT own_credentials FROM keepstep.connections WHERE integration = %(integration)s AND owner_id = %(owner)s
+
+-- name: sealed_locked
+-- Of all workers one renews tokens: the others wait here, and find what it has saved.
+SELECT credentials FROM keepstep.connections
+WHERE integration = %(integration)s AND owner_id = %(owner)s AND credentials IS NOT NULL FOR NO KEY UPDATE
+
+-- name: renew
+UPDATE keepstep.connections SET credentials = %(credentials)s, credentials_set_at = now()
+WHERE integration = %(integration)s AND owner_id = %(owner)s
+
+-- name: connect
+-- New credentials: what upstream said of the old ones is over, a pause is not.
+INSERT INTO keepstep.connections (integration, owner_id, own_credentials, credentials, credentials_set_at)
+VALUES (%(integration)s, %(owner)s, true, %(credentials)s, now())
+ON CONFLICT (integration, coalesce(owner_id, '')) DO UPDATE
+SET own_credentials = true, credentials = excluded.credentials, credentials_set_at = excluded.credentials_set_at,
+    refused_at = NULL, refused_reason = NULL
+RETURNING id
+
+-- name: disconnect
+UPDATE keepstep.connections
+SET credentials = NULL, credentials_set_at = NULL, refused_at = NULL, refused_reason = NULL
+WHERE integration = %(integration)s AND owner_id = %(owner)s AND credentials IS NOT NULL
+RETURNING id
+
+-- name: refuse
+UPDATE keepstep.connections SET refused_at = now(), refused_reason = %(reason)s
+WHERE integration = %(integration)s AND owner_id = %(owner)s AND own_credentials AND refused_at IS NULL
+RETURNING id
+
+-- name: pause
+UPDATE keepstep.connections SET paused_at = now(), paused_by = %(by)s, paused_reason = %(reason)s
+WHERE integration = %(integration)s AND owner_id = %(owner)s
+RETURNING id
+
+-- name: resume
+UPDATE keepstep.connections SET paused_at = NULL, paused_by = NULL, paused_reason = NULL
+WHERE integration = %(integration)s AND owner_id = %(owner)s
+RETURNING id
+
+-- name: list
+-- Page by page, in the order of an index: a place in it, and not a number of rows to leave out.
+SELECT c.id, c.integration, c.owner_id AS owner, u.name AS "user", c.workspace, c.state,
+       coalesce(c.paused_reason, c.refused_reason) AS reason, c.paused_by, coalesce(s.enabled, false) AS enabled,
+       s.interval_seconds, t.due_at, o.last_success_at, o.last_failure_at, coalesce(o.failures, 0) AS failures,
+       coalesce(o.retries, 0) AS retries, o.error, o.last_run_id, now() AS now
+FROM keepstep.connections c
+LEFT JOIN keepstep.schedules s ON s.connection_id = c.id AND s.name = ''
+LEFT JOIN keepstep.schedule_times t ON t.schedule_id = s.id
+LEFT JOIN keepstep.owner_standing o ON o.connection_id = c.id
+LEFT JOIN keepstep.users u ON u.owner_id = c.owner_id
+WHERE c.owner_id IS NOT NULL
+  AND (%(integration)s::text IS NULL OR c.integration = %(integration)s)
+  AND (%(owner)s::text IS NULL OR c.owner_id = %(owner)s)
+  AND (%(state)s::text IS NULL OR c.state = %(state)s)
+  AND (NOT %(failing)s OR o.failures > 0)
+  AND (%(search)s::text IS NULL OR strpos(lower(concat_ws(' ', c.owner_id, u.name, c.workspace)), lower(%(search)s)) > 0)
+  AND (%(after)s::bigint IS NULL OR (c.integration, c.owner_id, c.id) >
+       (SELECT p.integration, p.owner_id, p.id FROM keepstep.connections p WHERE p.id = %(after)s))
+ORDER BY c.integration, c.owner_id, c.id LIMIT %(limit)s
+
+-- name: counts
+SELECT c.integration, c.state, count(*) AS n FROM keepstep.connections c
+WHERE c.owner_id IS NOT NULL AND (%(integration)s::text IS NULL OR c.integration = %(integration)s)
+GROUP BY c.integration, c.state ORDER BY c.integration, c.state
+
+-- name: history
+SELECT r.id FROM keepstep.runs r JOIN keepstep.connections c ON c.id = r.connection_id
+WHERE c.integration = %(integration)s AND c.owner_id = %(owner)s AND (%(before)s::bigint IS NULL OR r.id < %(before)s)
+ORDER BY r.id DESC LIMIT %(limit)s
