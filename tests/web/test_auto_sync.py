@@ -228,6 +228,44 @@ async def test_an_admin_is_asked_whom_they_mean_where_several_users_share_a_work
     assert (answer.status_code, answer.json()["fix"]) == (409, "Give the id of one of them as workspace_id.")
 
 
+async def test_an_administrator_who_gives_an_id_changes_nothing_of_the_owners_workspace(
+    site: Served, ana: httpx.AsyncClient
+) -> None:
+    [user] = await site.sql("SELECT id FROM keepstep.users WHERE name = 'ana'")
+    await put(ana, workspace_id="ws-1", enabled=True)
+    await put(site.admin, workspace_id=str(user["id"]), enabled=False)
+
+    assert await site.sql("SELECT workspace FROM keepstep.connections WHERE owner_id IS NOT NULL") == [
+        {"workspace": "ws-1"}
+    ]
+
+
+async def test_nobody_takes_the_place_of_another_user_by_naming_a_workspace_like_them(
+    site: Served, ana: httpx.AsyncClient
+) -> None:
+    await put(ana, workspace_id="999", enabled=True, interval_hours=3)
+    await site.sql("INSERT INTO keepstep.users (name, subject, role) VALUES ('ben', 'ben-id', 'user')")
+    await put(ana, workspace_id="ben-id-to-come", enabled=True)
+    await site.sql("INSERT INTO keepstep.users (name, subject, role) VALUES ('cy', 'ben-id-to-come', 'user')")
+    answer = await site.admin.get(CONTACTS_URL, params={"workspace_id": "ben-id-to-come"})
+
+    assert answer.json()["enabled"] is False
+
+
+async def test_a_user_who_is_removed_leaves_nothing_that_goes_on(site: Served, ana: httpx.AsyncClient) -> None:
+    [user] = await site.sql("SELECT id FROM keepstep.users WHERE name = 'ana'")
+    await put(ana, enabled=True)
+    await connect(site, str(user["id"]), CONTACTS)
+    await site.admin.delete(f"/api/admin/users/{user['id']}")
+    [left] = await site.sql(
+        "SELECT c.credentials, c.state, s.enabled FROM keepstep.connections c"
+        " JOIN keepstep.schedules s ON s.connection_id = c.id WHERE c.owner_id IS NOT NULL"
+    )
+
+    assert left == {"credentials": None, "state": "needs-connecting", "enabled": False}
+    assert await site.sql(DUE) == []
+
+
 async def test_a_token_is_an_owner_of_its_own(site: Served) -> None:
     header = await site.token("viewer")
     saved = await site.nobody.post(SAVE, json={"enabled": True, "interval_minutes": 20}, headers=header)

@@ -79,7 +79,8 @@ class AutoSync:
             _check(kind, interval)
         async with self._database.connection() as connection, connection.transaction():
             owner = await self._owner(connection, kind, who, workspace)
-            held = await store.hold(connection, kind.integration, owner, workspace)
+            label = workspace if owner == who.owner != workspace else None
+            held = await store.hold(connection, kind.integration, owner, label)
             found = await store.select(connection, kind.integration, owner)
             before = _config(kind, found)
             wanted = Config(
@@ -129,7 +130,7 @@ class AutoSync:
                 )
             return who.owner
         owners = await store.owners_in(connection, kind.integration, workspace)
-        if workspace in owners or not owners:
+        if workspace in owners or not owners or await store.is_owner(connection, workspace):
             return workspace
         if len(owners) > 1 and who.owner not in owners:
             raise Conflict(

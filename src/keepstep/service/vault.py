@@ -22,9 +22,10 @@ from keepstep.service.schedules import Schedules
 from keepstep.service.shapes import Shape
 from keepstep.store import connections as store
 from keepstep.store import sealed
-from keepstep.store.db import Database
+from keepstep.store.db import Connection, Database
 
 LONGEST = 4096
+_LOOKED_AT, _AT_ONCE = 20, 500
 Values = Mapping[str, str]
 
 
@@ -57,6 +58,11 @@ class Vault:
         except InvalidToken:
             return self.seal(self.unseal(sealed, owner=owner), owner=owner)
         return None
+
+    @property
+    def has_one_key(self) -> bool:
+        """Whether there is nothing to rotate between."""
+        return len(self._ciphers) == 1
 
     @cached_property
     def _ciphers(self) -> list[Fernet]:
@@ -112,9 +118,9 @@ class Credentials:
         return found, failed
 
     async def unreadable(self) -> tuple[int, list[str]]:
-        """How many secrets are stored, and the names of those that no key opens."""
+        """How many secrets were looked at, and the names of those that no key opens. Of owners' the newest few do."""
         async with self.database.connection() as connection:
-            stored = await sealed.everything(connection)
+            stored = await sealed.everything(connection, owners=_LOOKED_AT)
         names = []
         for one in stored:
             try:
@@ -153,12 +159,22 @@ class Credentials:
 
         What no key opens stays as it is: whoever reads it says what is wrong.
         """
-        renewed = 0
+        if self.vault.has_one_key:  # what it does not open, no other one does
+            return 0
         async with self.database.connection() as connection:
-            for one in await sealed.everything(connection):
-                with contextlib.suppress(StoreError):
-                    new = await asyncio.to_thread(self.vault.renewed, one.sealed, owner=one.owner)
-                    renewed += new is not None and await sealed.renew(connection, one, new)
+            renewed = await self._renew(connection, await sealed.everything(connection, owners=0))
+            after = "0"
+            while page := await sealed.owned(connection, after=after, limit=_AT_ONCE):
+                renewed += await self._renew(connection, page)
+                after = page[-1].id
+        return renewed
+
+    async def _renew(self, connection: Connection, stored: Sequence[sealed.Sealed]) -> int:
+        renewed = 0
+        for one in stored:
+            with contextlib.suppress(StoreError):
+                new = await asyncio.to_thread(self.vault.renewed, one.sealed, owner=one.owner)
+                renewed += new is not None and await sealed.renew(connection, one, new)
         return renewed
 
     def _check(self, integration: str) -> None:

@@ -19,7 +19,18 @@ WHERE id = %(id)s
 RETURNING id, name, role, created_at, last_login_at
 
 -- name: remove_user
-DELETE FROM keepstep.users WHERE id = %(id)s RETURNING name
+-- What they had connected is forgotten: nothing goes on in the name of somebody who is gone.
+WITH gone AS (
+    DELETE FROM keepstep.users WHERE id = %(id)s RETURNING name, owner_id
+), forgotten AS (
+    UPDATE keepstep.connections c SET credentials = NULL, credentials_set_at = NULL, refused_at = NULL, refused_reason = NULL
+    FROM gone WHERE c.owner_id = gone.owner_id AND c.own_credentials
+), off AS (
+    UPDATE keepstep.schedules s SET enabled = false, updated_by = 'keepstep'
+    FROM keepstep.connections c JOIN gone ON c.owner_id = gone.owner_id
+    WHERE s.connection_id = c.id AND c.own_credentials AND s.enabled
+)
+SELECT name FROM gone
 
 -- name: sign_in
 -- Holds the user until the session is there: a change of the password at the same time either ends it or prevents it.

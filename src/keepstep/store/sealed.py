@@ -18,9 +18,15 @@ class Sealed:
     sealed: bytes
 
 
-async def everything(connection: Connection) -> list[Sealed]:
-    """All of it."""
-    rows = await (await connection.execute(_SQL["everything"])).fetchall()
+async def everything(connection: Connection, *, owners: int) -> list[Sealed]:
+    """All that is shared, and the newest so many that belong to owners."""
+    rows = await (await connection.execute(_SQL["everything"], {"owners": owners})).fetchall()
+    return [Sealed(**{**row, "sealed": bytes(row["sealed"])}) for row in rows]
+
+
+async def owned(connection: Connection, *, after: str, limit: int) -> list[Sealed]:
+    """What belongs to owners, behind an id."""
+    rows = await (await connection.execute(_SQL["owned"], {"after": after, "limit": limit})).fetchall()
     return [Sealed(**{**row, "sealed": bytes(row["sealed"])}) for row in rows]
 
 
