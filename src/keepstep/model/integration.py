@@ -111,7 +111,8 @@ class Page:
     within ``part``; a ``part`` is one listing where an entity needs several (active and inactive units). ``total`` is
     upstream's count for that part. ``cursor`` is where reading goes on *after* this page.
     ``last``: nothing comes after it in the whole reading. ``anew``: the listing has moved since an interruption, so it
-    is read from the start, and what came before this page is no part of that look. ``high``: the newest update
+    is read from the start, and what came before this page is no part of that look.
+    ``gone``: keys of records that upstream has no more, none of them among ``keys``. ``high``: the newest update
     time that may become the watermark, never later than upstream's own clock when the reading began. ``requests``: sent
     for this page, retries included. ``facts``: None, or what was learned of upstream. ``notes``: sentences for the
     run's log.
@@ -130,6 +131,7 @@ class Page:
     facts: Json | None = None
     notes: tuple[str, ...] = ()
     anew: bool = False
+    gone: Sequence[str] = ()
 
 
 @dataclass(frozen=True, slots=True)

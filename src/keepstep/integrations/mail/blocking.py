@@ -29,7 +29,7 @@ async def beside(work: Callable[[], T], *, interrupt: Callable[[], None]) -> T:
         error: BaseException | None = None
         try:
             result = work()
-        except BaseException as raised:  # noqa: BLE001 - it is raised again where it is waited for
+        except BaseException as raised:
             error = raised
         try:
             loop.call_soon_threadsafe(settle, result, error)

@@ -55,6 +55,11 @@ class Known:
     orphans: set[str] = field(default_factory=set)
     _taken: set[str] | None = None
 
+    @property
+    def size(self) -> int:
+        """How many rows there are, those without a number as well."""
+        return len(self.rows) + len(self.orphans)
+
     def renew(self, uidvalidity: int) -> None:
         """The server's numbers have changed: none of them means anything any more."""
         self.orphans |= {row[:KEY] for row in self.rows.values()}
@@ -186,9 +191,9 @@ class Mailbox:
         return sorted({*known.orphans, *(row[:KEY] for row in known.rows.values())})
 
     @property
-    def rows(self) -> int:
-        """How many messages are known in all folders."""
-        return sum(len(self.folder(name).rows) for name in self.names)
+    def size(self) -> int:
+        """How many rows there are in all folders."""
+        return sum(self.folder(name).size for name in self.names)
 
     def facts(self) -> Json:
         """As plain values."""

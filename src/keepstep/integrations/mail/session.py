@@ -1,7 +1,7 @@
 """One IMAP session with a server: opened when it is needed, paced, opened anew when it breaks, read-only throughout.
 
-IMAPClient blocks, so every question is asked in a thread beside the event loop. A question is one command, or a few that
-belong together; asking it twice does no harm, so it is asked again where the connection broke.
+IMAPClient blocks, so every question is asked in a thread beside the event loop. Asking one twice does no harm, so it is
+asked again where the connection broke.
 """
 
 import asyncio
@@ -11,14 +11,14 @@ import random
 import ssl
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from typing import Any, Literal, TypeVar
 
-from imapclient import IMAPClient, SocketTimeout, imap_utf7
+from imapclient import IMAPClient, SocketTimeout
 
 from keepstep.integrations.http import is_loopback, verdict_of
 from keepstep.integrations.mail.blocking import beside
 from keepstep.integrations.mail.folders import Folder
+from keepstep.integrations.mail.imap_answers import Head, State, folder_of, head_of, state_of, words_of
 from keepstep.integrations.mail.refusals import FACTS, named
 from keepstep.model.errors import AuthFailed, Permanent, Transient, UpstreamError
 from keepstep.reliability.clock import Clock
@@ -53,27 +53,6 @@ class Account:
 
 
 @dataclass(frozen=True, slots=True)
-class State:
-    """A folder when it was selected. ``uidnext`` and ``modseq``: None where the server does not say."""
-
-    uidvalidity: int
-    uidnext: int | None
-    exists: int
-    modseq: int | None
-
-
-@dataclass(frozen=True, slots=True)
-class Head:
-    """What the server says of a message."""
-
-    size: int
-    flags: tuple[str, ...]
-    received_at: datetime | None
-    thread_id: str | None
-    labels: tuple[str, ...]
-
-
-@dataclass(frozen=True, slots=True)
 class Timeouts:
     """Seconds: to connect, and for each piece of an answer."""
 
@@ -100,13 +79,14 @@ class Session:
         self._selected: str | None = None
         self._states: dict[str, State] = {}
         self._secret = account.password
+        self._cuts = 0
 
     # Questions
 
     async def folders(self) -> list[Folder]:
         """All folders."""
         found: Sequence[tuple[Any, Any, Any]] = await self.ask("LIST", lambda client: client.list_folders())
-        return [folder for one in found if (folder := _folder(*one)) is not None]
+        return [folder for one in found if (folder := folder_of(*one)) is not None]
 
     async def select(self, folder: Folder) -> State:
         """The folder as it is now."""
@@ -154,7 +134,7 @@ class Session:
             if client.has_capability("X-GM-EXT-1"):
                 wanted += ["X-GM-LABELS", "X-GM-THRID"]
             answers = client.fetch(list(uids), wanted)
-            return {uid: _head(answer) for uid, answer in answers.items() if b"RFC822.SIZE" in answer}
+            return {uid: head_of(answer) for uid, answer in answers.items() if b"RFC822.SIZE" in answer}
 
         return await self.ask("FETCH", work, folder)
 
@@ -168,7 +148,7 @@ class Session:
                 return answers
 
             answers = await self.ask("FETCH", work, folder)
-            found.update({uid: _words(one.get(b"FLAGS")) for uid, one in answers.items() if b"FLAGS" in one})
+            found.update({uid: words_of(one.get(b"FLAGS")) for uid, one in answers.items() if b"FLAGS" in one})
         return found
 
     async def messages(self, folder: Folder, uids: Sequence[int]) -> dict[int, bytes]:
@@ -231,7 +211,10 @@ class Session:
                 await self._prepare()
             try:
                 with span("request", outgoing=True, imap__command=command):
-                    answer = await beside(lambda: self._perform(command, work, folder, name), interrupt=self._interrupt)
+                    cuts = self._cuts
+                    answer = await beside(
+                        lambda: self._perform(command, work, folder, name, cuts), interrupt=self._interrupt
+                    )
             except UpstreamError as error:
                 clear = isinstance(error, AuthFailed | Permanent) and error.answer is not None
                 turn.ended(Outcome(Verdict.GOOD if clear else verdict_of(error)))
@@ -249,31 +232,31 @@ class Session:
         if not self._secret or any(ord(c) < 32 for c in account.user + self._secret):
             raise AuthFailed.named("mailbox-refused", facts={**FACTS, "host": account.host})
 
-    def _perform(self, command: str, work: Callable[[IMAPClient], T], folder: Folder | None, name: str) -> T:
+    def _perform(self, command: str, work: Callable[[IMAPClient], T], folder: Folder | None, name: str, cuts: int) -> T:
         """In the thread: open what must be open, and ask."""
         step = "CONNECT" if self._client is None else command
         try:
-            if self._client is None:
-                self._connect()
+            client = self._client
+            if client is None:
+                client = self._connected(cuts)
                 step = "LOGIN"
-                self._log_in()
+                self._log_in(client)
                 step = command
-            assert self._client is not None  # noqa: S101 - opened above
             if folder is not None and self._selected != folder.raw:
-                self._select_again(self._client, folder)
+                self._select_again(client, folder)
             self.requests += 1
-            return work(self._client)
+            return work(client)
         except Exception as error:
             told = named(
                 error, step, self.account.host, (self._secret, self.account.password),
                 folder=folder.name if folder is not None else name,
             )  # fmt: skip
-            if not isinstance(told, Permanent) or step in ("CONNECT", "LOGIN"):
+            if cuts == self._cuts and (step != command or not isinstance(told, Permanent)):
                 self._interrupt()
             # `from None`: what is raised there may carry the line that was sent, and with it the password.
             raise told from None
 
-    def _connect(self) -> None:
+    def _connected(self, cuts: int) -> IMAPClient:
         account, timeouts = self.account, self._timeouts
         context = self._ssl_context or ssl.create_default_context()
         client = IMAPClient(
@@ -281,36 +264,30 @@ class Session:
             ssl_context=context if account.security == "tls" else None,
             timeout=SocketTimeout(timeouts.connect, timeouts.silence),
         )  # fmt: skip
+        if cuts != self._cuts:  # whoever waited has gone meanwhile
+            _cut(client)
+            raise ConnectionAbortedError
         client.folder_encode = False
         client.normalise_times = False
         self._client, self._selected = client, None
         if account.security == "starttls":
             client.starttls(context)
+        return client
 
-    def _log_in(self) -> None:
-        client, account = self._client, self.account
-        assert client is not None  # noqa: S101 - connected just now
+    def _log_in(self, client: IMAPClient) -> None:
         self.requests += 1
-        if account.token is not None:
-            client.oauth2_login(account.user, self._secret)
+        if self.account.token is not None:
+            client.oauth2_login(self.account.user, self._secret)
         else:
-            client.login(account.user, self._secret)
+            client.login(self.account.user, self._secret)
         if client.has_capability("CONDSTORE") and client.has_capability("ENABLE"):
             client.enable("CONDSTORE")
 
     def _select(self, client: IMAPClient, raw: str) -> State:
         self._selected = None
         said = client.select_folder(raw, readonly=True)
-        uidnext, modseq = said.get(b"UIDNEXT"), said.get(b"HIGHESTMODSEQ")
-        state = State(
-            uidvalidity=int(said.get(b"UIDVALIDITY") or 1),
-            uidnext=int(uidnext) if uidnext else None,
-            exists=int(said.get(b"EXISTS") or 0),
-            modseq=int(modseq) if modseq else None,
-        )
-        self._selected = raw
-        self._states[raw] = state
-        return state
+        self._selected, self._states[raw] = raw, state_of(said)
+        return self._states[raw]
 
     def _select_again(self, client: IMAPClient, folder: Folder) -> None:
         """After a break: the numbers must still mean what they meant."""
@@ -325,6 +302,7 @@ class Session:
 
     def _interrupt(self) -> None:
         """Cut the connection: what waits for it ends at once, and the next question opens a new one."""
+        self._cuts += 1
         client, self._client, self._selected = self._client, None, None
         if client is not None:
             _cut(client)
@@ -346,51 +324,3 @@ def _close(client: IMAPClient) -> None:
 
 def _chunks(uids: Sequence[int]) -> Iterable[Sequence[int]]:
     return (uids[place : place + CHUNK] for place in range(0, len(uids), CHUNK))
-
-
-def _folder(attributes: Iterable[Any], separator: Any, name: Any) -> Folder | None:
-    raw = name.decode("ascii", "ignore") if isinstance(name, bytes) else str(name)
-    if not raw or (isinstance(name, bytes) and not name.isascii()):
-        return None
-    try:
-        readable = imap_utf7.decode(raw.encode("ascii"))
-        readable.encode()
-    except (UnicodeError, ValueError):
-        readable = raw
-    known = frozenset(word.decode("ascii", "ignore").lower() for word in attributes if isinstance(word, bytes))
-    parts = separator.decode("ascii", "ignore") if isinstance(separator, bytes) else "/"
-    return Folder(readable.replace("\x00", ""), raw, known, parts or "/")
-
-
-def _head(answer: Mapping[bytes, Any]) -> Head:
-    received = answer.get(b"INTERNALDATE")
-    thread = answer.get(b"X-GM-THRID")
-    return Head(
-        size=int(answer[b"RFC822.SIZE"]),
-        flags=_words(answer.get(b"FLAGS")),
-        received_at=_moment(received) if isinstance(received, datetime) else None,
-        thread_id=f"{thread:x}" if isinstance(thread, int) else None,
-        labels=_words(answer.get(b"X-GM-LABELS")),
-    )
-
-
-def _moment(value: datetime) -> datetime | None:
-    try:
-        return value.astimezone(UTC)
-    except (OverflowError, ValueError):
-        return None
-
-
-def _words(values: Any) -> tuple[str, ...]:
-    """Flags and labels as text, in IMAP's own coding of what is not ASCII."""
-    found: list[str] = []
-    for value in values if isinstance(values, tuple | list) else ():
-        raw = value if isinstance(value, bytes) else str(value).encode("ascii", "ignore")
-        try:
-            word = imap_utf7.decode(raw)
-            word.encode()
-        except (UnicodeError, ValueError):
-            word = raw.decode("ascii", "ignore")
-        if word:
-            found.append(word.replace("\x00", ""))
-    return tuple(found)

@@ -1,0 +1,377 @@
+"""One reading of a mailbox by IMAP: everything, or what changed. Each folder is a part.
+
+::
+
+    backfill ──► every folder: all numbers, in batches
+    delta ─────► every folder, as it was read last: numbers and the folder's modification sequence (CONDSTORE)
+                   UIDVALIDITY changed ──► the folder anew; a message that is met again keeps its row
+                   new numbers, changed flags ──► read
+                   numbers that are gone (the set of them against the known ones) ──► their rows are gone
+
+What is known of the folders is the entity's facts. They come with every page, so that they commit with its rows: an
+interrupted delta goes on from them alone. The cursor of a full reading adds how far it has come.
+
+Rows that are gone in a delta are named; in a full reading it is the engine that finds them, with its guard. Where more
+than half of the mailbox seems gone at once, a delta names none of them: that is for a full reading to find out.
+"""
+
+from collections.abc import AsyncGenerator, Sequence
+from dataclasses import dataclass, fields, replace
+from datetime import datetime
+from typing import Any
+
+from msgspec import Raw
+
+from keepstep.integrations.mail.entities import Envelope, record_of, split_flags
+from keepstep.integrations.mail.folders import Folder, chosen
+from keepstep.integrations.mail.imap_answers import Head, State
+from keepstep.integrations.mail.known import Known, Mailbox, identity_of
+from keepstep.integrations.mail.message import Limits, Message, header_of, parse_message
+from keepstep.integrations.mail.refusals import FACTS
+from keepstep.integrations.mail.session import CHUNK, Session
+from keepstep.integrations.mail.structure import attachments_in
+from keepstep.model.errors import NotData, Permanent
+from keepstep.model.integration import Json, Mode, Page, Reading
+from keepstep.reliability.clock import Clock
+
+BATCH_BYTES = 8 * 1024 * 1024
+BEGINNING_BYTES = 256 * 1024
+IDENTITY_BYTES = 64 * 1024
+GUARD_SHARE, GUARD_FLOOR = 0.5, 20
+ROWS_WITHOUT_FACTS = 10_000
+"""A page more without facts for so many messages that are known."""
+CURSOR_LOST = "the stored position is not of these folders; reading from the start"
+RENUMBERED = "{name}: the server has numbered its messages anew (UIDVALIDITY); reading the folder anew"
+MANY_GONE = "{name}: {count} messages are gone, more than half of the mailbox; their rows wait for a full run"
+FOLDER_GONE = "{name}: the folder is not there, or not chosen, any more"
+
+
+@dataclass(frozen=True, slots=True)
+class Position:
+    """How far a full reading is: in which of ``folders``, and which numbers (up to ``end``) are still to come."""
+
+    folders: tuple[str, ...]
+    began: str
+    at: int = 0
+    number: int = 1
+    uidvalidity: int = 0
+    uid: int = 0
+    end: int = 0
+    total: int = 0
+    modseq: int | None = None
+    done: bool = False
+
+    @classmethod
+    def stored(cls, cursor: Json, folders: Sequence[str]) -> "Position | None":
+        """The position that a cursor holds, or None where it holds none of a reading of these folders."""
+        try:
+            position = cls(**{**cursor, "folders": tuple(cursor["folders"])})
+            datetime.fromisoformat(position.began)
+            counted = (position.at, position.number, position.uidvalidity, position.uid, position.end, position.total)
+            fits = all(type(n) is int and n >= 0 for n in counted)
+        except (TypeError, ValueError, KeyError):
+            return None
+        return position if fits and position.folders == tuple(folders) and position.at < max(len(folders), 1) else None
+
+    def cursor(self) -> Json:
+        """The position as plain values."""
+        return {field.name: getattr(self, field.name) for field in fields(self)}
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Messages that were fetched together. ``uid``: the number of the last of them. ``ended``: the folder is read."""
+
+    records: Sequence[Raw] = ()
+    keys: Sequence[str] = ()
+    uid: int = 0
+    number: int = 1
+    ended: bool = False
+
+
+class MailboxReading:
+    """Gives the pages of one mailbox, once."""
+
+    def __init__(
+        self, session: Session, reading: Reading, *, wanted: Sequence[str], limits: Limits, page_size: int, clock: Clock
+    ) -> None:
+        self._session = session
+        self._reading = reading
+        self._wanted = wanted
+        self._limits = limits
+        self._page_size = page_size
+        self._clock = clock
+        self._mailbox = Mailbox(reading.facts)
+        self._notes: list[str] = []
+        self._gone: list[str] = []
+        self._anew = False
+        self._durable: Position | None = None
+        self._since_facts = 0
+        self._counted = session.requests
+
+    async def pages(self) -> AsyncGenerator[Page, None]:
+        """The pages in order. Raises ``UpstreamError``."""
+        began = self._clock.now()
+        folders = await self._folders()
+        position = self._start([folder.name for folder in folders], began)
+        self._durable = position
+        self._gone += self._left_out(folders)
+        if position.done:
+            yield self._page(Batch(number=position.number), position, last=True)
+            return
+        read = self._everything if self._reading.mode is Mode.BACKFILL else self._changes
+        for at in range(position.at, len(folders)):
+            if at > position.at:
+                position = Position(position.folders, position.began, at)
+            async for page in read(folders[at], position):
+                yield page
+
+    async def _folders(self) -> list[Folder]:
+        facts = {**FACTS, "host": self._session.account.host}
+        listed = await self._session.folders()
+        if not listed:
+            raise NotData.named("not-imap", facts=facts)
+        if not (folders := chosen(listed, self._wanted)):
+            names = ", ".join(self._wanted) or "any folder"
+            raise Permanent.named("folder-refused", facts={**facts, "path": names, "detail": "there is none"})
+        return folders
+
+    def _start(self, names: Sequence[str], began: datetime) -> Position:
+        fresh = Position(tuple(names), began.isoformat())
+        if self._reading.cursor is None:
+            return fresh
+        position = Position.stored(self._reading.cursor, names)
+        if position is None:
+            self._notes.append(CURSOR_LOST)
+            self._anew = True
+        return position or fresh
+
+    def _left_out(self, folders: Sequence[Folder]) -> list[str]:
+        """Forget folders that are not read any more; in a delta, gives the keys of their rows."""
+        here = {folder.name for folder in folders}
+        gone: list[str] = []
+        for name in self._mailbox.names:
+            if name in here:
+                continue
+            if self._reading.mode is Mode.BACKFILL:
+                self._mailbox.drop(name)
+            elif not self._too_many(self._mailbox.folder(name).size, name):
+                self._notes.append(FOLDER_GONE.format(name=name))
+                gone += self._mailbox.drop(name)
+        return gone
+
+    # Everything
+
+    async def _everything(self, folder: Folder, position: Position) -> AsyncGenerator[Page, None]:
+        """One folder, from a position to its end."""
+        state, known = await self._opened(folder)
+        if position.uidvalidity not in (0, state.uidvalidity):
+            # Its numbers changed while the reading was interrupted: this folder is read once more, under the new ones.
+            position = Position(position.folders, position.began, position.at, position.number)
+        if position.uidvalidity == 0:
+            uids = sorted(await self._numbers(folder, state))
+            position = replace(
+                position, uidvalidity=state.uidvalidity, end=uids[-1] if uids else 0, total=len(uids),
+                modseq=state.modseq,
+            )  # fmt: skip
+        else:
+            found = await self._numbers(folder, state, first=position.uid + 1)
+            uids = sorted(uid for uid in found if uid <= position.end)
+        async for batch in self._read(folder, known, uids, position.number):
+            if batch.ended:
+                await self._settle(folder, state, known, position)
+            yield self._of_folder(batch, replace(position, number=batch.number + 1, uid=batch.uid or position.uid))
+
+    async def _settle(self, folder: Folder, state: State, known: Known, position: Position) -> None:
+        """The folder has been read to its end.
+
+        Of rows that were not met a later delta says that they are gone; where they are too many for its guard, only the
+        engine, which looks at what this reading has seen, can decide.
+        """
+        known.upto, known.modseq = max(known.upto, position.end), position.modseq
+        if known.size > position.total:
+            vanished = known.rows.keys() - await self._numbers(folder, state)
+            if self._too_many(len(vanished) + len(known.orphans), folder.name, told=False):
+                known.forget(vanished)
+                known.orphans.clear()
+
+    # Changes
+
+    async def _changes(self, folder: Folder, position: Position) -> AsyncGenerator[Page, None]:
+        """What has come, changed and gone in one folder. Where nothing has, there is a page only if it is the last."""
+        state, known = await self._opened(folder)
+        if _untouched(known, state):
+            if position.at == len(position.folders) - 1 or self._notes or self._gone:
+                yield self._of_folder(Batch(number=position.number, ended=True), position)
+            return
+        new, gone = await self._come_and_gone(folder, state, known)
+        changed = await self._changed(folder, state, known)
+        if not self._too_many(len(gone), folder.name):
+            self._gone += known.forget(gone)
+        uids = [*sorted(changed - gone), *sorted(new)]
+        async for batch in self._read(folder, known, uids, position.number):
+            if batch.ended:
+                known.upto = max(known.upto, (state.uidnext or 1) - 1, *new, 0)
+                known.modseq = state.modseq
+                if not self._too_many(len(known.orphans), folder.name):
+                    self._gone += sorted(known.orphans)
+                    known.orphans.clear()
+            yield self._of_folder(batch, replace(position, number=batch.number + 1))
+
+    async def _come_and_gone(self, folder: Folder, state: State, known: Known) -> tuple[set[int], set[int]]:
+        """The numbers that are not known yet, and the known ones that are not there any more."""
+        new = await self._numbers(folder, state, first=known.upto + 1) if _may_have_new(known, state) else set()
+        if len(known.rows) + len(new) == state.exists:
+            return new, set()
+        there = await self._numbers(folder, state)
+        missing = sorted(known.rows.keys() - there)
+        # Asked once more by name: a list that came incomplete must not delete anything.
+        still_there = await self._session.among(folder, missing)
+        return there - known.rows.keys(), set(missing) - still_there
+
+    async def _changed(self, folder: Folder, state: State, known: Known) -> set[int]:
+        """The known messages whose flags have changed."""
+        if not known.rows:
+            return set()
+        if state.modseq is not None and known.modseq is not None:
+            if state.modseq == known.modseq:
+                return set()
+            return await self._session.changed(folder, known.modseq) & known.rows.keys()
+        flags = await self._session.flags(folder, sorted(known.rows))
+        return {uid for uid, words in flags.items() if uid in known.rows and known.flags_differ(uid, words)}
+
+    # Both
+
+    async def _opened(self, folder: Folder) -> tuple[State, Known]:
+        state, known = await self._session.select(folder), self._mailbox.folder(folder.name)
+        if known.uidvalidity != state.uidvalidity:
+            if known.uidvalidity:
+                self._notes.append(RENUMBERED.format(name=folder.name))
+            known.renew(state.uidvalidity)
+        return state, known
+
+    async def _numbers(self, folder: Folder, state: State, first: int = 1) -> set[int]:
+        """The numbers in a folder from ``first`` on, as of when it was selected."""
+        found = await self._session.numbers(folder, first) if state.exists else set()
+        return {uid for uid in found if state.uidnext is None or uid < state.uidnext}
+
+    def _too_many(self, gone: int, name: str, *, told: bool = True) -> bool:
+        """Whether so many are gone that a delta must not act on it alone."""
+        if gone <= GUARD_FLOOR or gone <= GUARD_SHARE * self._mailbox.size:
+            return False
+        if told:
+            self._notes.append(MANY_GONE.format(name=name, count=gone))
+        return True
+
+    async def _read(
+        self, folder: Folder, known: Known, uids: Sequence[int], number: int
+    ) -> AsyncGenerator[Batch, None]:
+        """The messages of these numbers, in this order; at least one batch, and the last one says that it is."""
+        for place in range(0, len(uids), CHUNK):
+            chunk = uids[place : place + CHUNK]
+            heads = await self._session.heads(folder, chunk)
+            batches = self._batches([uid for uid in chunk if uid in heads], heads)
+            for n, batch in enumerate(batches):
+                records, keys = await self._records(folder, known, batch, heads)
+                ended = place + CHUNK >= len(uids) and n == len(batches) - 1
+                yield Batch(records, keys, batch[-1], number, ended=ended)
+                number += 1
+                if ended:
+                    return
+        yield Batch(number=number, ended=True)
+
+    def _batches(self, uids: Sequence[int], heads: dict[int, Head]) -> list[list[int]]:
+        """Numbers that are fetched together: at most a page, and not too many bytes."""
+        batches: list[list[int]] = []
+        size = 0
+        for uid in uids:
+            own = min(heads[uid].size, self._limits.message_bytes)
+            if not batches or len(batches[-1]) >= self._page_size or size + own > BATCH_BYTES:
+                batches.append([])
+                size = 0
+            batches[-1].append(uid)
+            size += own
+        return batches
+
+    async def _records(
+        self, folder: Folder, known: Known, uids: Sequence[int], heads: dict[int, Head]
+    ) -> tuple[list[Raw], list[str]]:
+        small = [uid for uid in uids if heads[uid].size <= self._limits.message_bytes]
+        whole = await self._session.messages(folder, small) if small else {}
+        records: list[Raw] = []
+        keys: list[str] = []
+        for uid in uids:
+            if uid in whole:
+                raw, message = whole[uid], parse_message(whole[uid], self._limits)
+            elif uid not in small and (part := await self._session.beginning(folder, uid, BEGINNING_BYTES)) is not None:
+                raw, message = part[0], self._part_of_message(*part)
+            else:  # it has gone since
+                continue
+            head = heads[uid]
+            key = known.met(uid, identity_of(folder.name, header_of(raw)[:IDENTITY_BYTES]), head.flags)
+            records.append(record_of(key, message, _envelope(folder, uid, head)))
+            keys.append(key)
+        return records, keys
+
+    def _part_of_message(self, raw: bytes, structure: Any) -> Message:
+        """A message that is too large: its text as far as it was fetched, its attachments as the server tells them."""
+        message = parse_message(raw, self._limits, whole=False)
+        message.attachments = attachments_in(structure) or message.attachments
+        message.defects = [*(one for one in message.defects if one != "is malformed"), "is too large to be read whole"]
+        return message
+
+    def _of_folder(self, batch: Batch, position: Position) -> Page:
+        """The page of a batch, after which reading goes on at ``position``, or with the next folder."""
+        last = batch.ended and position.at == len(position.folders) - 1
+        onward = position
+        if last:
+            onward = replace(position, done=True)
+        elif batch.ended:
+            onward = Position(position.folders, position.began, position.at + 1)
+        full = self._reading.mode is Mode.BACKFILL
+        return self._page(batch, onward, last=last, part=position.at, total=position.total if full else None)
+
+    def _page(
+        self, batch: Batch, onward: Position, *, last: bool, part: int | None = None, total: int | None = None
+    ) -> Page:
+        # Facts of a large mailbox are large: they do not come with every page. The cursor never goes beyond them.
+        self._since_facts += 1
+        facts = None
+        if batch.ended or last or self._since_facts > self._mailbox.size // ROWS_WITHOUT_FACTS:
+            facts, self._durable, self._since_facts = self._mailbox.facts(), onward, 0
+        assert self._durable is not None  # noqa: S101 - set when reading began
+        sent = self._session.requests
+        page = Page(
+            records=batch.records,
+            keys=batch.keys,
+            number=batch.number,
+            cursor=self._durable.cursor(),
+            last=last,
+            part=onward.at if part is None else part,
+            total=onward.total if part is None else total,
+            high=datetime.fromisoformat(onward.began),
+            requests=sent - self._counted,
+            facts=facts,
+            notes=tuple(self._notes),
+            anew=self._anew,
+            # Of two messages that are alike one may go and one may come: then the row has not gone.
+            gone=tuple(key for key in self._gone if key not in batch.keys),
+        )
+        self._counted, self._notes, self._gone, self._anew = sent, [], [], False
+        return page
+
+
+def _untouched(known: Known, state: State) -> bool:
+    """Whether nothing can have happened in a folder since it was read: no answer to any question would be news."""
+    same_numbers = state.uidnext == known.upto + 1 and state.exists == len(known.rows) and not known.orphans
+    return same_numbers and (not known.rows or (state.modseq is not None and state.modseq == known.modseq))
+
+
+def _may_have_new(known: Known, state: State) -> bool:
+    return state.uidnext is None or state.uidnext > known.upto + 1
+
+
+def _envelope(folder: Folder, uid: int, head: Head) -> Envelope:
+    flags, words = split_flags(head.flags)
+    labels = sorted({*words, *head.labels})
+    return Envelope(folder.name, uid, head.thread_id, head.received_at, flags, labels, head.size)
