@@ -73,7 +73,7 @@ class Mail:
         return self._session.requests
 
     async def read(self, entity: Entity, reading: Reading) -> AsyncGenerator[Page, None]:
-        """Give the pages of the mailbox, folder after folder. Raises ``UpstreamError``. Close it when stopping early."""
+        """Give the pages, folder after folder. Raises ``UpstreamError``. Close it when stopping early."""
         pages = MailboxReading(
             self._session, reading, wanted=self._folders, limits=self._limits, page_size=self.page_size,
             clock=self._clock,
@@ -109,7 +109,7 @@ class Mail:
         )
 
     async def check(self, endpoint: str, *, page_size: int = 1) -> Check:
-        """Look at ``messages``, or at one folder, and say in words what is there. Never raises for what upstream does."""
+        """Say in words what ``messages``, or one folder, holds. Never raises for what upstream does."""
         name = endpoint.strip().strip("/")
         if not name or any(ord(c) < 32 for c in name):
             return Check(None, endpoint, (), None, "This is not the name of a folder.", False, "Try messages or INBOX.")

@@ -62,7 +62,7 @@ class Envelope:
 
 def split_flags(words: Iterable[str]) -> tuple[list[str], list[str]]:
     """The flags that IMAP itself defines, and the labels that people and programs have made; each sorted."""
-    known = sorted({word for word in words if word.lower() != "\\recent"})
+    known = sorted(set(words))
     return [w for w in known if w.startswith("\\")], [w for w in known if not w.startswith("\\")]
 
 

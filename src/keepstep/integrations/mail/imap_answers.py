@@ -78,7 +78,10 @@ def _moment(value: datetime) -> datetime | None:
 
 
 def words_of(values: Any) -> tuple[str, ...]:
-    """Flags and labels as text, in IMAP's own coding of what is not ASCII."""
+    """Flags and labels as text, decoded from IMAP's own coding of what is not ASCII.
+
+    Without ``\\Recent``, which says something of the session, not of the message.
+    """
     found: list[str] = []
     for value in values if isinstance(values, tuple | list) else ():
         raw = value if isinstance(value, bytes) else str(value).encode("ascii", "ignore")
@@ -87,6 +90,6 @@ def words_of(values: Any) -> tuple[str, ...]:
             word.encode()
         except (UnicodeError, ValueError):
             word = raw.decode("ascii", "ignore")
-        if word:
+        if word and word.lower() != "\\recent":
             found.append(word.replace("\x00", ""))
     return tuple(found)
