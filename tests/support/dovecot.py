@@ -14,6 +14,7 @@ from shlex import quote
 
 from tools.system_parts import PLACE, needed
 
+from tests.support.elsewhere import self_signed
 from tests.support.programs import Ordinary, ordinary
 from tests.support.server import eventually
 
@@ -91,7 +92,8 @@ active_value = true
 class Dovecot:
     """A running server. It lets anybody in who has the password; a mailbox is there as soon as somebody asks for it."""
 
-    def __init__(self, user: Ordinary, port: int, tls_port: int) -> None:
+    def __init__(self, user: Ordinary, port: int, tls_port: int, certificate: Path) -> None:
+        self.certificate = certificate
         self.port = port
         self.tls_port = tls_port
         self.user = user
@@ -212,29 +214,31 @@ def mail(subject: str, text: str = "Ciao.", **headers: str) -> bytes:
 
 
 @contextlib.contextmanager
-def dovecot(
-    *, introspection_url: str = "", without: Sequence[str] = (), certificate: tuple[Path, Path] | None = None
-) -> Iterator[Dovecot]:
-    """A server until the end of the block. ``without``: capabilities that it does not tell of (CONDSTORE)."""
+def dovecot(*, introspection_url: str = "", without: Sequence[str] = (), tls: bool = False) -> Iterator[Dovecot]:
+    """A server until the end of the block.
+
+    ``without``: capabilities that it does not tell of. ``tls``: with a certificate of its own.
+    """
     with ordinary() as user:
         place, uid, gid = user.place, user.uid, user.gid
         for name in ("run", "state", "logs", "mail"):
             (place / name).mkdir()
             os.chown(place / name, user.owner, -1)
         user.write("oauth2.conf.ext", INTROSPECTION.format(url=introspection_url))
-        port, tls_port = _free_port(), _free_port() if certificate else 0
+        self_signed(place)
+        certificate = user.write("server.pem", (place / "server.pem").read_text())
+        port, tls_port = _free_port(), _free_port() if tls else 0
         program, more = _program(place)
         config = CONFIG.format(
-            place=place, password=PASSWORD, user=user.name, group=user.group, uid=uid, gid=gid, port=port, tls_port=tls_port, more=more,
-            ssl="yes" if certificate else "no",
-            certificate=f"ssl_cert = <{certificate[0]}\nssl_key = <{certificate[1]}" if certificate else "",
+            place=place, password=PASSWORD, user=user.name, group=user.group, uid=uid, gid=gid, port=port,
+            tls_port=tls_port, more=more, ssl="yes" if tls else "no",
+            certificate=f"ssl_cert = <{certificate}\nssl_key = <{certificate}" if tls else "",
             oauth=OAUTH.format(place=place) if introspection_url else "",
-            oauth_mechanisms="xoauth2 oauthbearer" if introspection_url else "",
-            capability=_capability(without),
+            oauth_mechanisms="xoauth2 oauthbearer" if introspection_url else "", capability=_capability(without),
         )  # fmt: skip
         path = user.write("dovecot.conf", config)
         user.start("/bin/sh", user.write("start.sh", program.format(config=quote(str(path)))), ends_on=signal.SIGTERM)
-        server = Dovecot(user, port, tls_port)
+        server = Dovecot(user, port, tls_port, certificate)
         try:
             eventually(lambda: _answers(port))
         except AssertionError:
@@ -252,7 +256,8 @@ def _program(place: Path) -> tuple[str, str]:
     # Where it was not installed it finds neither its own parts nor the program that reads its configuration.
     root = PLACE / "dovecot/root"
     own = root / "usr/lib/dovecot"
-    libraries = f"{_with_modules_beside(own, place)}:{own}:{own}/modules/old-stats:{':'.join(map(str, root.glob('usr/lib/*-linux-*')))}"
+    others = (own, own / "modules/old-stats", *root.glob("usr/lib/*-linux-*"))
+    libraries = ":".join(map(str, (_with_modules_beside(own, place), *others)))
     start = (
         f"export LD_LIBRARY_PATH={quote(libraries)}\n"
         f"exec {quote(str(root / 'usr/bin/doveconf'))} -c {{config}} -m master"

@@ -79,7 +79,7 @@ class Table:
         return [row for key, row in self.rows.items() if key not in self.deleted]
 
     def compare(self, mailbox: Mailbox, *folders: str) -> None:
-        """Every message of the server is one live row, with its number, its flags and its content, and no row is more."""
+        """Every message of the server is one live row with its number, flags and content, and there is no other row."""
         expected = Counter(
             (folder, uid, tuple(sorted(flags)), sha256(raw).hexdigest())
             for folder in folders or ("INBOX",)

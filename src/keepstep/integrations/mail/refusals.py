@@ -66,6 +66,8 @@ def named(
         case IMAPClientAbortError() | ConnectionError():
             if _is_busy(said):
                 return RateLimited.named("mailbox-busy", facts=facts, after=BUSY_SECONDS, answer=answer)
+            if "unexpected response" in said:
+                return NotData.named("not-imap", facts=facts, answer=answer)
             return Transient.named("connection-broken", facts=facts, answer=answer, stops_run=True)
         case OSError():
             detail = {"detail": error.strerror or "network unreachable"}
