@@ -20,6 +20,7 @@ from keepstep.model.integration import Json
 KEY = 16
 _ROW = KEY + 3
 _MOST_ALIKE = 1000
+_MOST_ALIKE_BEFORE = 64
 
 
 def identity_of(folder: str, header: bytes) -> bytes:
@@ -72,7 +73,8 @@ class Known:
         key = self._key_again(uid, identity)
         if key is None:
             self.forget((uid,))
-            key = next(key for n in range(len(taken) + 1) if (key := key_of(identity, n)) not in taken)
+            key = self._key_from_before(identity)
+            key = key or next(key for n in range(len(taken) + 1) if (key := key_of(identity, n)) not in taken)
         taken.add(key)
         self.orphans.discard(key)
         self.rows[uid] = key + flags_digest(flags)
@@ -95,6 +97,11 @@ class Known:
         if row is None:
             return None
         return next((row[:KEY] for n in range(_MOST_ALIKE) if key_of(identity, n) == row[:KEY]), None)
+
+    def _key_from_before(self, identity: bytes) -> str | None:
+        """The key that the message had under its former number."""
+        alike = (key_of(identity, n) for n in range(_MOST_ALIKE_BEFORE if self.orphans else 0))
+        return next((key for key in alike if key in self.orphans), None)
 
     def _keys(self) -> set[str]:
         if self._taken is None:
