@@ -75,7 +75,9 @@ class Apply:
                     await self._keep(connection, None, progress)  # so that a run killed now leaves nothing behind
             else:
                 cursor = saved["cursor"]
-            return Reading(mode, cursor=cursor, since=progress.since, facts=known["facts"]), progress
+            asked_for = not self._full and self._request.since is not None
+            reading = Reading(mode, cursor, progress.since, known["facts"], asked_for=asked_for)
+            return reading, progress
 
         return await self._session.flush(work)
 
@@ -132,13 +134,17 @@ class Apply:
         if hits.other:
             await self._destination.create_stage(connection)
             updated = await self._put(connection, self._updater(connection, now), old, batch, letters, bisecting)
+        deleted = await self._delete(connection, batch, now)
         met = await self._met(connection, batch, progress, keys)
-        counts = tally_up(batch, letters, hits, inserted=inserted, updated=updated, met=met)
+        counts = tally_up(batch, letters, hits, inserted=inserted, updated=updated, deleted=deleted, met=met)
         await self._settle_letters(connection, batch, letters)
         if self._full:
             parts = batch.keys_by_part()
             arrays = {part: keys if len(parts) == 1 else text_array(values) for part, values in parts.items()}
             await self._seen(progress).add(connection, progress.look, arrays)
+            if batch.skipped:
+                apart = {part: text_array(values) for part, values in batch.skipped_by_part().items()}
+                await self._seen(progress).add(connection, progress.look, apart)
         await self._commit_place(connection, batch, progress, counts)
         return counts
 
@@ -148,6 +154,21 @@ class Apply:
             return Hits(list(range(len(batch.keys))), [])
         return await self._destination.probe(connection, keys, bytea_array(batch.hashes))
 
+    async def _delete(self, connection: Connection, batch: Batch, now: datetime) -> int:
+        """What upstream itself says is gone, with the page that says it; gives how many rows that were.
+
+        It needs no proof and no guard: nothing is concluded from what was not seen.
+        """
+        if not (keys := batch.without_row):
+            return 0
+        gone = text_array(keys)
+        if self._open_letters:
+            note = "The record is gone upstream."
+            await dead_letters.resolve(
+                connection, self._session.connection_id, self._entity.name, gone, by="keepstep", note=note
+            )
+        return await self._destination.delete_listed(connection, gone, now=now, run_id=self._session.run_id)
+
     async def _met(
         self, connection: Connection, batch: Batch, progress: Progress, keys: TextArray
     ) -> Collection[str] | None:
@@ -156,9 +177,12 @@ class Apply:
             return None
         seen = self._seen(progress)
         if not await seen.intact(connection):  # a server crash emptied it: rather too few are counted than twice
-            return batch.keys
+            return [*batch.keys, *batch.without_row]
         await seen.index(connection)
-        return await seen.among(connection, keys)
+        met = await seen.among(connection, keys)
+        if batch.skipped:
+            met += await seen.among(connection, text_array(batch.without_row))
+        return met
 
     async def _put(
         self,
@@ -237,11 +261,11 @@ class Apply:
     async def _close(self, connection: Connection, now: datetime, progress: Progress) -> Outcome | None:
         ended = await runs.ended_entity(connection, self._session, self._entity.name)
         if ended is not None:  # it was committed before; only the confirmation was lost
-            return self._outcome(State(ended["state"]), ended["completeness"], ended["deleted"])
+            skipped = (await runs.so_far(connection, self._session, self._entity.name))["skipped"]
+            return self._outcome(State(ended["state"]), ended["completeness"], ended["deleted"], skipped)
         if not self._full:
-            return await self._finish(
-                connection, progress, State.SUCCEEDED, None, watermark=self._delta_watermark(progress)
-            )
+            watermark = self._delta_watermark(progress)
+            return await self._finish(connection, progress, State.SUCCEEDED, None, watermark=watermark)
         await self._destination.plan_for_whole_table(connection)
         seen = self._seen(progress)
         found = await weigh(connection, seen, self._destination, self._entity, self._policy, progress)
@@ -306,12 +330,16 @@ class Apply:
         await checkpoints.drop(connection, owner, name, mode)
         await checkpoints.advance(connection, owner, name, mode, watermark)
         await runs.finish_entity(connection, self._session, name, state, completeness=words, deleted=deleted)
-        outcome = self._outcome(state, words, deleted, level)
+        counted = await runs.so_far(connection, self._session, name)
+        outcome = self._outcome(state, words, counted["deleted"], counted["skipped"], level)
         await runs.tell(connection, self._session, outcome.event)
         return outcome
 
-    def _outcome(self, state: State, words: str | None, deleted: int, level: str = "info") -> Outcome:
+    def _outcome(self, state: State, words: str | None, deleted: int, skipped: Json, level: str = "info") -> Outcome:
         name = self._entity.name
-        sentence = f"{name}: done" + (f", {deleted} deleted" if deleted else "") + (f"; {words}." if words else ".")
-        event = Event("entity-finished", sentence, level=level, entity=name, data={"state": state, "deleted": deleted})
+        parts = [f"{deleted} deleted"] if deleted else []
+        parts += [f"{count} {reason.replace('_', ' ')}" for reason, count in skipped.items()]
+        sentence = ", ".join([f"{name}: done", *parts]) + (f"; {words}." if words else ".")
+        data = {"state": state, "deleted": deleted, **({"skipped": skipped} if skipped else {})}
+        event = Event("entity-finished", sentence, level=level, entity=name, data=data)
         return Outcome(state, deleted, event)

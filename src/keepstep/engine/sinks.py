@@ -105,12 +105,14 @@ def tally_up(
     *,
     inserted: int,
     updated: int,
+    deleted: int = 0,
     met: Collection[str] | None = None,
 ) -> Counts:
     """What a batch counts as. ``met``: where records come again, those of its keys that were counted before."""
+    skipped = {reason: len(set(keys).difference(met or ())) for reason, keys in batch.skipped.items()}
     if met is None:
         unchanged = batch.rows - inserted - updated - len(letters)
-        return Counts(inserted=inserted, updated=updated, unchanged=unchanged, dead_lettered=len(letters))
+        return Counts(inserted, updated, unchanged, deleted, len(letters), skipped)
     fresh = set(batch.keys).difference(met)
     refused = {letter.key for letter in letters[len(batch.letters) :]}
     good = fresh - refused
@@ -118,7 +120,7 @@ def tally_up(
     same = min(len(good.intersection(staged)), len(staged) - updated)
     unchanged = len(good.difference(staged, (batch.keys[place] for place in hits.new))) + same
     dead_lettered = len(fresh & refused) + sum(letter.key in fresh for letter in batch.letters)
-    return Counts(inserted=inserted, updated=updated, unchanged=unchanged, dead_lettered=dead_lettered)
+    return Counts(inserted, updated, unchanged, deleted, dead_lettered, skipped)
 
 
 def mapped(

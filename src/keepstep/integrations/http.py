@@ -2,7 +2,7 @@
 
 import ipaddress
 import random
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from urllib.parse import SplitResult, urlsplit, urlunsplit
@@ -10,6 +10,7 @@ from urllib.request import getproxies, proxy_bypass
 
 import aiohttp
 
+from keepstep.integrations.call import Call, Credentials
 from keepstep.integrations.failures import name_failure, worth_another_try
 from keepstep.model.errors import Answer, AuthFailed, NotData, Permanent, RateLimited, Transient, UpstreamError
 from keepstep.model.integration import RateLimit
@@ -21,6 +22,8 @@ from keepstep.reliability.tracing import span
 
 SNIPPET_BYTES = 2048
 MAX_BODY = 256 * 1024 * 1024
+_OPAQUE_PARAMS = frozenset({"syncToken", "pageToken"})
+"""What traces need not know: long, and of no meaning to people."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,11 +65,12 @@ Classify = Callable[[Response, Callable[[], Answer]], UpstreamError | None]
 
 
 class HttpClient:
-    """GET requests to one upstream.
+    """Requests to one upstream.
 
     ``secrets`` are masked in everything that leaves here as text. ``size_fix`` is the sentence that tells how to get
     smaller answers. Redirects are not followed, so that credentials go to no other host: they are answers to classify.
     The proxy that HTTPS_PROXY, HTTP_PROXY and NO_PROXY name is used, except for loopback; ``~/.netrc`` is not read.
+    ``credentials``: where they are not simply among the ``headers``.
     """
 
     def __init__(
@@ -84,12 +88,14 @@ class HttpClient:
         rng: random.Random | None = None,
         timeouts: Timeouts | None = None,
         max_body: int = MAX_BODY,
+        credentials: Credentials | None = None,
     ) -> None:
         self.base_url = base_url
         self.requests = 0
         self._title = title
         self._headers = {"Accept": "application/json", "Accept-Encoding": "gzip, deflate", **headers}
-        self._secrets = tuple(sorted((s for s in secrets if s), key=len, reverse=True))
+        self._fixed_secrets = tuple(s for s in secrets if s)
+        self._credentials = credentials
         self._pacer = pacer
         self._classify = classify
         self._clock = clock
@@ -114,22 +120,36 @@ class HttpClient:
         ``patience``: seconds to wait at most for our own limits to let a request go.
         """
         with span("page", url__path=path) as told:
-            told.note(**{f"param__{name}": value for name, value in params.items()})
-            response = await self._until_data(path, params, max_attempts, patience)
+            told.note(**{f"param__{name}": value for name, value in params.items() if name not in _OPAQUE_PARAMS})
+            response = await self._until_data(Call(path, params), max_attempts, patience)
             told.note(requests=response.requests)
             return response
 
-    async def _until_data(
-        self, path: str, params: Mapping[str, str | int], max_attempts: int, patience: float
+    async def post_form(
+        self,
+        path: str,
+        form: Mapping[str, str],
+        *,
+        max_attempts: int = MAX_ATTEMPTS,
+        patience: float = LONGEST_SLEEP,
     ) -> Response:
+        """Send a form until an answer is data, or an error is final. Raises ``UpstreamError``."""
+        return await self._until_data(Call(path, {}, form), max_attempts, patience)
+
+    async def _until_data(self, call: Call, max_attempts: int, patience: float) -> Response:
         attempt = 1
         sent = _Sent()
+        renewed = False
         while True:
+            proof = await self._proof()
             try:
-                response = await self._get_once(path, params, sent, patience)
+                response = await self._once(call, proof, sent, patience)
             except _StaleConnection:
                 continue
             except UpstreamError as error:
+                if not renewed and _is_refusal(error) and await self._renew():
+                    renewed, sent.stale = True, False
+                    continue
                 delay = decide_retry(error, attempt, self._rng, max_attempts=max_attempts)
                 if delay is None:
                     raise
@@ -138,6 +158,12 @@ class HttpClient:
                 sent.stale = False
             else:
                 return replace(response, requests=sent.count)
+
+    async def _proof(self) -> Mapping[str, str]:
+        return {} if self._credentials is None else await self._credentials.headers()
+
+    async def _renew(self) -> bool:
+        return self._credentials is not None and await self._credentials.renew()
 
     async def aclose(self) -> None:
         """Close all connections; a later request opens new ones."""
@@ -151,13 +177,18 @@ class HttpClient:
             text = text.replace(secret, "*" * len(secret))
         return text
 
-    async def _get_once(self, path: str, params: Mapping[str, str | int], sent: "_Sent", patience: float) -> Response:
+    @property
+    def _secrets(self) -> Sequence[str]:
+        changing = () if self._credentials is None else self._credentials.secrets
+        return sorted({*self._fixed_secrets, *filter(None, changing)}, key=len, reverse=True)
+
+    async def _once(self, call: Call, proof: Mapping[str, str], sent: "_Sent", patience: float) -> Response:
         async with self._pacer.turn(patience=patience) as turn:
             before = sent.count
             sent.may_leave()
             try:
-                with span("request", outgoing=True, http__request__method="GET", url__path=path) as told:
-                    response = await self._exchange(path, params, sent)
+                with span("request", outgoing=True, http__request__method=call.method, url__path=call.path) as told:
+                    response = await self._exchange(call, proof, sent)
                     told.note(http__response__status_code=response.status)
                 error = self._classify(response, lambda: self.answer_of(response))
                 turn.ended(self._outcome(response, error))
@@ -179,29 +210,32 @@ class HttpClient:
         after = error.after if isinstance(error, RateLimited) else None
         return Outcome(verdict, response.status, heard, after)
 
-    async def _exchange(self, path: str, params: Mapping[str, str | int], sent: "_Sent") -> Response:
+    async def _exchange(self, call: Call, proof: Mapping[str, str], sent: "_Sent") -> Response:
         started = self._clock.monotonic()
         try:
-            asked = self._open_session().get(
-                self.base_url.rstrip("/") + path,
-                params=params,
+            asked = self._open_session().request(
+                call.method,
+                self.base_url.rstrip("/") + call.path,
+                params=call.params,
+                data=call.form,
+                headers=proof,
                 allow_redirects=False,
                 proxy=self._proxy,
                 middlewares=(sent,),
             )
             async with asked as answer:
                 headers = {name.lower(): value for name, value in answer.headers.items()}
-                body = await self._body(answer, path)
+                body = await self._body(answer, call)
                 status = answer.status
         except _StaleConnection:
             raise
         except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
             # `from None`: an aiohttp error can carry the request's headers, and with them the credentials.
-            raise self._named(error, path) from None
+            raise self._named(error, call) from None
         rates = parse_rate_headers(headers, self._clock.now())
         return Response(
-            method="GET",
-            path=path,
+            method=call.method,
+            path=call.path,
             status=status,
             headers=headers,
             body=body,
@@ -210,7 +244,7 @@ class HttpClient:
             retry_after=rates.retry_after,
         )
 
-    async def _body(self, answer: aiohttp.ClientResponse, path: str) -> bytes:
+    async def _body(self, answer: aiohttp.ClientResponse, call: Call) -> bytes:
         chunks: list[bytes] = []
         size = 0
         async for chunk in answer.content.iter_any():
@@ -221,8 +255,8 @@ class HttpClient:
                 facts = {"count": self._max_body // (1024 * 1024), "advice": self._size_fix}
                 raise NotData.named(
                     "answer-too-large",
-                    facts={"title": self._title, "path": path, **facts},
-                    answer=Answer("GET", path, answer.status, answer.content_type),
+                    facts={"title": self._title, "path": call.path, **facts},
+                    answer=Answer(call.method, call.path, answer.status, answer.content_type),
                 )
         return b"".join(chunks)
 
@@ -246,17 +280,20 @@ class HttpClient:
         snippet = text.encode()[:SNIPPET_BYTES].decode("utf-8", "ignore")
         return Answer(response.method, response.path, response.status, response.content_type, snippet)
 
-    def _named(self, error: Exception, path: str) -> UpstreamError:
+    def _named(self, error: Exception, call: Call) -> UpstreamError:
         """The connection's failure in words."""
         code, detail = name_failure(error)
         kind = Transient if worth_another_try(code) else Permanent
         facts = {"title": self._title, "host": self.masked(self._host()), "detail": self.masked(detail)}
-        return kind.named(
-            code, facts={**facts, "url_setting": self._base_url_setting}, answer=Answer("GET", path), stops_run=True
-        )
+        facts["url_setting"] = self._base_url_setting
+        return kind.named(code, facts=facts, answer=Answer(call.method, call.path), stops_run=True)
 
     def _host(self) -> str:
         return split_url(self.base_url).netloc.rpartition("@")[2] or self.base_url
+
+
+def _is_refusal(error: UpstreamError) -> bool:
+    return isinstance(error, AuthFailed) and error.answer is not None and error.answer.status == 401
 
 
 class _StaleConnection(Exception):

@@ -10,6 +10,9 @@ from typing import Any, Protocol
 
 from msgspec import Raw
 
+KEY_COLUMN = "id"
+"""The column of every table that holds a record's key, whatever upstream calls it."""
+
 Json = Mapping[str, Any]
 """A JSON object made of plain values: what cursors and facts are, so that they can be stored as they are."""
 
@@ -93,14 +96,16 @@ class Reading:
     """What to read of an entity.
 
     ``cursor``: where an unfinished reading goes on (None: from the start), as an earlier page gave it.
-    ``since``: a delta may stop at records not updated after this (None: it reads all). ``facts``: what this integration
-    learned of this entity at upstream in earlier runs, as an earlier page gave it.
+    ``since``: a delta may stop at records not updated after this (None: it reads all). ``asked_for``: it is somebody's
+    wish, and not the watermark. ``facts``: what this integration learned of this entity at upstream in earlier runs, as
+    an earlier page gave it.
     """
 
     mode: Mode
     cursor: Json | None = None
     since: datetime | None = None
     facts: Json = field(default_factory=dict)
+    asked_for: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,11 +116,14 @@ class Page:
     within ``part``; a ``part`` is one listing where an entity needs several (active and inactive units). ``total`` is
     upstream's count for that part. ``cursor`` is where reading goes on *after* this page.
     ``last``: nothing comes after it in the whole reading. ``anew``: the listing has moved since an interruption, so it
-    is read from the start, and what came before this page is no part of that look.
-    ``gone``: keys of records that upstream has no more, none of them among ``keys``. ``high``: the newest update
+    is read from the start, and what came before this page is no part of that look. ``high``: the newest update
     time that may become the watermark, never later than upstream's own clock when the reading began. ``requests``: sent
     for this page, retries included. ``facts``: None, or what was learned of upstream. ``notes``: sentences for the
     run's log.
+
+    ``gone``: keys that upstream itself says are deleted, merged into others or renamed; only a delta has them, and a
+    row of such a key is deleted with the page. ``skipped``: keys of records that came and are none of this entity's, by
+    reason; a row that an earlier form of such a record left is deleted as well.
     """
 
     records: Sequence[Raw]
@@ -132,6 +140,7 @@ class Page:
     notes: tuple[str, ...] = ()
     anew: bool = False
     gone: Sequence[str] = ()
+    skipped: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,7 +201,10 @@ class Integration(Protocol):
         ...
 
     def read(self, entity: Entity, reading: Reading) -> AsyncIterator[Page]:
-        """Give the pages in order, several requests in flight where upstream allows it. Raises ``UpstreamError``."""
+        """Give the pages in order, several requests in flight where upstream allows it. Raises ``UpstreamError``.
+
+        ``ChangesLost`` of a delta means: ask for everything instead.
+        """
         ...
 
     async def aclose(self) -> None:

@@ -201,7 +201,7 @@ async def count_flush(
     cursor = await connection.execute(
         _RUNS["count_flush"],
         {"run": session.run_id, "entity": entity, "pages": pages, "expected_pages": expected_pages, "rows": counts.rows,
-         "requests": requests, "total": total, **asdict(counts)},
+         "requests": requests, "total": total, **asdict(counts), "skipped": Jsonb(dict(counts.skipped))},
     )  # fmt: skip
     if await cursor.fetchone() is None:
         raise AlreadyCounted
@@ -224,6 +224,11 @@ async def finish_entity(
         {"run": session.run_id, "entity": entity, "state": state, "completeness": completeness, "deleted": deleted,
          "error": None if error is None else Jsonb(error), "report": None if report is None else Jsonb(report)},
     )  # fmt: skip
+
+
+async def so_far(connection: Connection, session: RunSession, entity: str) -> dict[str, Any]:
+    """What the run has counted of an entity: ``deleted``, ``skipped``, ``rows``."""
+    return await _one(await connection.execute(_RUNS["so_far"], {"run": session.run_id, "entity": entity}))
 
 
 async def ended_entity(connection: Connection, session: RunSession, entity: str) -> dict[str, Any] | None:
