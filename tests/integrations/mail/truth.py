@@ -7,6 +7,7 @@ from typing import Any
 
 from keepstep.integrations.mail.connector import Mail
 from keepstep.integrations.mail.session import Account
+from keepstep.model.errors import ChangesLost
 from keepstep.model.integration import Entity, Json, Mode, Page, Reading
 from tests.integrations.upstream import opened
 from tests.support.dovecot import PASSWORD, Mailbox
@@ -39,12 +40,18 @@ class Table:
         # As a cursor is stored: in JSON.
         cursor = json.loads(json.dumps(self.cursor)) if self.cursor is not None else None
         facts = json.loads(json.dumps(self.facts))
-        async with opened(mail, _messages(mail), Reading(mode, cursor=cursor, facts=facts)) as reading:
-            async for page in reading:
-                pages.append(page)
-                self._keep(page)
-                if crash_after is not None and len(pages) == crash_after:
-                    return pages
+        try:
+            async with opened(mail, _messages(mail), Reading(mode, cursor=cursor, facts=facts)) as reading:
+                async for page in reading:
+                    pages.append(page)
+                    self._keep(page)
+                    if crash_after is not None and len(pages) == crash_after:
+                        return pages
+        except ChangesLost as lost:  # the engine reads everything then
+            self.cursor = None
+            full = await self.sync(mail, Mode.BACKFILL)
+            self.notes.append(lost.message)
+            return full
         self.cursor = None
         if mode is Mode.BACKFILL and deletes:
             seen = {key for page in pages for key in page.keys}

@@ -12,7 +12,7 @@ What is known of the folders is the entity's facts. They come with every page, s
 interrupted delta goes on from them alone. The cursor of a full reading adds how far it has come.
 
 Rows that are gone in a delta are named; in a full reading it is the engine that finds them, with its guard. Where more
-than half of the mailbox seems gone at once, a delta names none of them: that is for a full reading to find out.
+than half of the mailbox is gone at once a delta does not act on it: everything is read instead (``ChangesLost``).
 """
 
 from collections.abc import AsyncGenerator, Sequence
@@ -30,7 +30,7 @@ from keepstep.integrations.mail.message import Limits, Message, header_of, parse
 from keepstep.integrations.mail.refusals import FACTS
 from keepstep.integrations.mail.session import CHUNK, Session
 from keepstep.integrations.mail.structure import attachments_in
-from keepstep.model.errors import NotData, Permanent
+from keepstep.model.errors import ChangesLost, NotData, Permanent
 from keepstep.model.integration import Json, Mode, Page, Reading
 from keepstep.reliability.clock import Clock
 
@@ -42,7 +42,7 @@ ROWS_WITHOUT_FACTS = 10_000
 """A page more without facts for so many messages that are known."""
 CURSOR_LOST = "the stored position is not of these folders; reading from the start"
 RENUMBERED = "{name}: the server has numbered its messages anew (UIDVALIDITY); reading the folder anew"
-MANY_GONE = "{name}: {count} messages are gone, more than half of the mailbox; their rows wait for a full run"
+MANY_GONE = "more than half of its messages are gone at once"
 FOLDER_GONE = "{name}: the folder is not there, or not chosen, any more"
 
 
@@ -155,7 +155,8 @@ class MailboxReading:
                 continue
             if self._reading.mode is Mode.BACKFILL:
                 self._mailbox.drop(name)
-            elif not self._too_many(self._mailbox.folder(name).size, name):
+            else:
+                self._refuse_many(self._mailbox.folder(name).size)
                 self._notes.append(FOLDER_GONE.format(name=name))
                 gone += self._mailbox.drop(name)
         return gone
@@ -191,7 +192,7 @@ class MailboxReading:
         known.upto, known.modseq = max(known.upto, position.end), position.modseq
         if known.size > position.total:
             vanished = known.rows.keys() - await self._numbers(folder, state)
-            if self._too_many(len(vanished) + len(known.orphans), folder.name, told=False):
+            if self._are_many(len(vanished) + len(known.orphans)):
                 known.forget(vanished)
                 known.orphans.clear()
 
@@ -206,16 +207,16 @@ class MailboxReading:
             return
         new, gone = await self._come_and_gone(folder, state, known)
         changed = await self._changed(folder, state, known)
-        if not self._too_many(len(gone), folder.name):
-            self._gone += known.forget(gone)
+        self._refuse_many(len(gone))
+        self._gone += known.forget(gone)
         uids = [*sorted(changed - gone), *sorted(new)]
         async for batch in self._read(folder, known, uids, position.number):
             if batch.ended:
                 known.upto = max(known.upto, (state.uidnext or 1) - 1, *new, 0)
                 known.modseq = state.modseq
-                if not self._too_many(len(known.orphans), folder.name):
-                    self._gone += sorted(known.orphans)
-                    known.orphans.clear()
+                self._refuse_many(len(known.orphans))
+                self._gone += sorted(known.orphans)
+                known.orphans.clear()
             yield self._of_folder(batch, replace(position, number=batch.number + 1))
 
     async def _come_and_gone(self, folder: Folder, state: State, known: Known) -> tuple[set[int], set[int]]:
@@ -255,13 +256,14 @@ class MailboxReading:
         found = await self._session.numbers(folder, first) if state.exists else set()
         return {uid for uid in found if state.uidnext is None or uid < state.uidnext}
 
-    def _too_many(self, gone: int, name: str, *, told: bool = True) -> bool:
-        """Whether so many are gone that a delta must not act on it alone."""
-        if gone <= GUARD_FLOOR or gone <= GUARD_SHARE * self._mailbox.size:
-            return False
-        if told:
-            self._notes.append(MANY_GONE.format(name=name, count=gone))
-        return True
+    def _are_many(self, gone: int) -> bool:
+        """Whether so many are gone that a delta must not act on it."""
+        return gone > GUARD_FLOOR and gone > GUARD_SHARE * self._mailbox.size
+
+    def _refuse_many(self, gone: int) -> None:
+        if self._are_many(gone):
+            facts = {**FACTS, "path": "the mailbox", "detail": MANY_GONE}
+            raise ChangesLost.named("changes-lost", facts=facts)
 
     async def _read(
         self, folder: Folder, known: Known, uids: Sequence[int], number: int
