@@ -15,6 +15,7 @@ Rows that are gone in a delta are named; in a full reading it is the engine that
 than half of the mailbox is gone at once a delta does not act on it: everything is read instead (``ChangesLost``).
 """
 
+import asyncio
 from collections.abc import AsyncGenerator, Sequence
 from dataclasses import dataclass, fields, replace
 from datetime import datetime
@@ -300,19 +301,24 @@ class MailboxReading:
     ) -> tuple[list[Raw], list[str]]:
         small = [uid for uid in uids if heads[uid].size <= self._limits.message_bytes]
         whole = await self._session.messages(folder, small) if small else {}
+        parts = {uid: await self._session.beginning(folder, uid, BEGINNING_BYTES) for uid in uids if uid not in small}
         records: list[Raw] = []
         keys: list[str] = []
-        for uid in uids:
-            if uid in whole:
-                raw, message = whole[uid], parse_message(whole[uid], self._limits)
-            elif uid not in small and (part := await self._session.beginning(folder, uid, BEGINNING_BYTES)) is not None:
-                raw, message = part[0], self._part_of_message(*part)
-            else:  # it has gone since
-                continue
-            head = heads[uid]
-            key = known.met(uid, identity_of(folder.name, header_of(raw)[:IDENTITY_BYTES]), head.flags)
-            records.append(record_of(key, message, _envelope(folder, uid, head)))
-            keys.append(key)
+
+        def take_apart() -> None:
+            for uid in uids:
+                if uid in whole:
+                    raw, message = whole[uid], parse_message(whole[uid], self._limits)
+                elif (part := parts.get(uid)) is not None:
+                    raw, message = part[0], self._part_of_message(*part)
+                else:  # it has gone since
+                    continue
+                head = heads[uid]
+                key = known.met(uid, identity_of(folder.name, header_of(raw)[:IDENTITY_BYTES]), head.flags)
+                records.append(record_of(key, message, _envelope(folder, uid, head)))
+                keys.append(key)
+
+        await asyncio.to_thread(take_apart)  # a large message takes a while
         return records, keys
 
     def _part_of_message(self, raw: bytes, structure: Any) -> Message:
