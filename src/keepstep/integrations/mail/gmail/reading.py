@@ -30,6 +30,7 @@ from keepstep.model.integration import Json, Mode, Page, Reading
 from keepstep.reliability.clock import Clock
 
 SKIPPED, VANISHED = "in_spam_bin_or_drafts", "gone_while_reading"
+LARGE = 512 * 1024
 FUTURE = timedelta(minutes=5)
 CURSOR_LOST = "the stored position is not one of this integration's; reading from the start"
 
@@ -185,8 +186,7 @@ class GmailReading:
         self, position: Position, onward: Position, fetched: Fetched, deleted: Sequence[str], *, last: bool
     ) -> Page:
         ours = [message for message in fetched.messages.values() if not LEFT_OUT & set(message.labelIds)]
-        # Beside the event loop: a large message takes a while to be taken apart.
-        records = await asyncio.to_thread(lambda: [self.record(message) for message in ours])
+        records = await self._records(ours)
         self._note_times(ours, datetime.fromisoformat(position.began))
         apart = sorted(fetched.messages.keys() - {message.id for message in ours})
         skipped = {SKIPPED: apart} if apart else {}
@@ -211,6 +211,14 @@ class GmailReading:
             gone=tuple(gone),
             skipped=skipped,
         )
+
+    async def _records(self, messages: Sequence[RawMessage]) -> list[Raw]:
+        def take_apart() -> list[Raw]:
+            return [self.record(message) for message in messages]
+
+        # A large message takes a while: that is done beside the event loop.
+        large = sum(len(message.raw) for message in messages) > LARGE
+        return await asyncio.to_thread(take_apart) if large else take_apart()
 
     def _note_times(self, messages: Sequence[RawMessage], began: datetime) -> None:
         """A time clearly in the future is a fault of its message and does not count."""

@@ -2,7 +2,7 @@
 
 import itertools
 import random
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
@@ -230,15 +230,12 @@ def _calls(body: bytes, content_type: str) -> list[tuple[str, Asked]] | None:
     calls: list[tuple[str, Asked]] = []
     for piece in pieces[1:-1]:
         outer, _, inner = piece.strip(b"\r\n").partition(b"\r\n\r\n")
-        names: Iterable[bytes] = (
-            line.partition(b":")[2].strip(b" <>")
-            for line in outer.split(b"\r\n")
-            if line.lower()[:11] == b"content-id:"
-        )
+        lines = [line.partition(b":") for line in outer.split(b"\r\n")]
+        names = [value.strip(b" <>") for name, _, value in lines if name.strip().lower() == b"content-id"]
         words = inner.split(b"\r\n", 1)[0].decode("latin-1").split()
         if len(words) < 2:
             return None
-        calls.append((next(iter(names), b"").decode("latin-1"), Asked.of(words[0], words[1])))
+        calls.append((b"".join(names[:1]).decode("latin-1"), Asked.of(words[0], words[1])))
     return calls
 
 

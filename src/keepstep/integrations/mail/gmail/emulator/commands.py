@@ -34,7 +34,7 @@ class EmulatorCommands:
         self.units = Units(time.monotonic)
         self.grants = Grants(SCOPES, lambda: self.options, self.now)
         self.log = RequestLog(self.options.requests_kept)
-        self.mailbox = Mailbox(self.options, self.now)
+        self.mailbox = Mailbox(lambda: self.options, self.now)
         self._held_back = asyncio.Event()
 
     # Clock and switches
@@ -61,7 +61,7 @@ class EmulatorCommands:
     def reset(self, **values: Any) -> None:
         """Back to the seed (with other options, if given): no change, no fault, no consent but the first."""
         self.options = self.options.changed(values)
-        self.mailbox = Mailbox(self.options, self.now)
+        self.mailbox = Mailbox(lambda: self.options, self.now)
         self.clear_faults()
         self.units.reset()
         self.grants.reset()

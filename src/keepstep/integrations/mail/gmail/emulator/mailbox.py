@@ -42,10 +42,11 @@ class Event:
 
 
 class Mailbox:
-    """One account's mail, made from the seed. ``now`` is the emulator's clock."""
+    """One account's mail, made from the seed. ``switches`` gives the options as they are now, ``now`` the time."""
 
-    def __init__(self, options: EmulatorOptions, now: Callable[[], float]) -> None:
-        self._options = options
+    def __init__(self, switches: Callable[[], EmulatorOptions], now: Callable[[], float]) -> None:
+        self._switches = switches
+        self._seeded = options = switches()
         self._now = now
         self._chance = random.Random(options.seed)  # noqa: S311
         self._numbers = itertools.count(1)
@@ -66,7 +67,7 @@ class Mailbox:
         """Whether a number is one that the history does not reach back to, or that never was."""
         if start < self.forgotten or start > self.history:
             return True
-        days = self._options.history_days
+        days = self._switches().history_days
         oldest = self._now() - days * DAY
         return bool(days) and any(event.history > start and event.at < oldest for event in self.events)
 
@@ -120,7 +121,7 @@ class Mailbox:
         self, at: float, *, labels: Iterable[str] | None = None, raw: bytes | None = None, silent: bool = False
     ) -> str:
         number = next(self._numbers)
-        chance, options = self._chance, self._options
+        chance, options = self._chance, self._seeded
         thread = number if number < 5 or chance.random() < 0.6 else chance.randrange(max(1, number - 20), number)
         if raw is None:
             raw = letter(number, thread, at, chance, odd=options.odd_messages, padding=options.message_bytes)
