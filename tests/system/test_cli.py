@@ -66,6 +66,7 @@ def alone() -> Iterator[Keepstep]:
         ("emulate nosuch", "There is no emulator 'nosuch'"),
         ("emulate doorloop --leases -1", "leases lies between"),
         ("emulate doorloop --sort upwards", "not one of"),
+        ("emulate google_contacts --people -1", "people lies between"),
         ("dlq requeue", "by number, or all of an entity"),
         ("dlq discard 1", "Missing option '--reason'"),
     ],

@@ -85,7 +85,8 @@ def _switch(option: "Field[Any]", emulated: Emulated) -> inspect.Parameter:
     if isinstance(default, frozenset):
         default = ",".join(sorted(default))
     flags = (f"{flag}/--no-{option.name.replace('_', '-')}",) if kind is bool else (flag,)
-    return _parameter(option.name, kind, default, _HELP[option.name], flags)
+    words = emulated.meanings.get(option.name) or _HELP[option.name]
+    return _parameter(option.name, kind, default, words, flags)
 
 
 def _parameter(name: str, kind: Any, default: Any, words: str, flags: Sequence[str]) -> inspect.Parameter:
@@ -104,11 +105,11 @@ def _serve(emulated: Emulated, given: dict[str, Any], *, host: str, port: int, j
         raise Usage(f"This emulator cannot be: {error}.", fix=f"See: keepstep emulate {emulated.key} --help") from None
 
     def started(base_url: str) -> None:
-        control = base_url.removesuffix("/api") + "/_emulator"
+        control = base_url.removesuffix(emulated.path) + "/_emulator"
         if json:
             render.emit({"baseUrl": base_url, "apiKey": options.api_key, "control": control}, one_line=True)
         else:
-            _tell(emulated, base_url, options.api_key, control)
+            _tell(emulated, base_url, options, control)
 
     try:
         drive(emulated.load()(options, host=host, port=port, started=started))
@@ -119,28 +120,28 @@ def _serve(emulated: Emulated, given: dict[str, Any], *, host: str, port: int, j
         ) from None
 
 
-def _tell(emulated: Emulated, base_url: str, key: str, control: str) -> None:
+def _tell(emulated: Emulated, base_url: str, options: Any, control: str) -> None:
     render.say(f"An emulated {emulated.title} with invented data answers at {base_url}", style="bold")
     render.say()
-    for line in usage(emulated.key, base_url, key):
+    for line in usage(emulated, base_url, options):
         render.say(f"  {line}")
-    render.say(f"  curl -s -H 'Authorization: bearer {key or 'any'}' '{base_url}/leases?page_size=2'")
+    key = options.api_key or "any"
+    render.say(f"  curl -s -H 'Authorization: bearer {key}' '{base_url}{emulated.example}'")
     render.say()
-    for line in changing(control):
+    for line in changing(emulated, control):
         render.say(f"  {line}")
     render.say()
     render.say("Ctrl-C ends it.")
 
 
-def usage(key: str, base_url: str, api_key: str) -> list[str]:
+def usage(emulated: Emulated, base_url: str, options: Any) -> list[str]:
     """What to type to use an emulator as upstream."""
-    return [f"export {key.upper()}_BASE_URL={base_url} {key.upper()}_API_KEY={api_key or 'any'}"]
+    return ["export " + " ".join(f"{name}={value}" for name, value in emulated.environment(options, base_url).items())]
 
 
-def changing(control: str) -> list[str]:
+def changing(emulated: Emulated, control: str) -> list[str]:
     """What to type to look into an emulator and to change its data."""
     return [
         f"curl -s {control}/state",
-        f'curl -s {control}/changes -d \'{{"entity": "leases", "create": 3, "update": 10, "delete": 2}}\'',
-        f'curl -s {control}/faults -d \'{{"kind": "429", "entity": "leases", "retry_after": 5}}\'',
+        *(f"curl -s {control}/{route} -d '{body}'" for route, body in emulated.commands),
     ]

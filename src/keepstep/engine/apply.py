@@ -6,7 +6,7 @@ from datetime import datetime
 import msgspec
 
 from keepstep.engine.batches import Batch
-from keepstep.engine.evidence import Evidence, weigh
+from keepstep.engine.evidence import Evidence, refuse_many, weigh
 from keepstep.engine.guard import Deletions
 from keepstep.engine.mapping import Mapping
 from keepstep.engine.sinks import Outcome, Progress, mapped, refused_letter, tally_up
@@ -142,9 +142,8 @@ class Apply:
             parts = batch.keys_by_part()
             arrays = {part: keys if len(parts) == 1 else text_array(values) for part, values in parts.items()}
             await self._seen(progress).add(connection, progress.look, arrays)
-            if batch.skipped:
-                apart = {part: text_array(values) for part, values in batch.skipped_by_part().items()}
-                await self._seen(progress).add(connection, progress.look, apart)
+            apart = {part: text_array(values) for part, values in batch.apart_by_part().items()}
+            await self._seen(progress).add(connection, progress.look, apart)
         await self._commit_place(connection, batch, progress, counts)
         return counts
 
@@ -157,11 +156,13 @@ class Apply:
     async def _delete(self, connection: Connection, batch: Batch, now: datetime) -> int:
         """What upstream itself says is gone, with the page that says it; gives how many rows that were.
 
-        It needs no proof and no guard: nothing is concluded from what was not seen.
+        It needs no proof, for nothing is concluded from what was not seen. A full reading leaves it all to its end.
         """
-        if not (keys := batch.without_row):
+        if self._full or not (keys := batch.without_row):
             return 0
         gone = text_array(keys)
+        before = (await runs.so_far(connection, self._session, self._entity.name))["deleted"]
+        await refuse_many(connection, self._destination, self._policy, gone, before=before)
         if self._open_letters:
             note = "The record is gone upstream."
             await dead_letters.resolve(
@@ -177,12 +178,10 @@ class Apply:
             return None
         seen = self._seen(progress)
         if not await seen.intact(connection):  # a server crash emptied it: rather too few are counted than twice
-            return [*batch.keys, *batch.without_row]
+            return [*batch.keys, *batch.apart]
         await seen.index(connection)
         met = await seen.among(connection, keys)
-        if batch.skipped:
-            met += await seen.among(connection, text_array(batch.without_row))
-        return met
+        return [*met, *await seen.among(connection, text_array(batch.apart))] if batch.skipped else met
 
     async def _put(
         self,

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Collection, Sequence
 from dataclasses import dataclass, field
 
 from msgspec import Raw
@@ -13,6 +13,7 @@ from keepstep.model.integration import Page
 from keepstep.model.run import DeadLetter
 
 _PAGES_AHEAD = 4
+_APART = "\x01"
 
 
 @dataclass
@@ -48,18 +49,28 @@ class Batch:
             place += taken
         return dict(parts)
 
-    def skipped_by_part(self) -> dict[int, Sequence[str]]:
-        """The keys that each part brought and that are none of the entity's."""
+    def apart_by_part(self) -> dict[int, Sequence[str]]:
+        """What each part brought that is none of the entity's: seen, but under a name that no row has."""
         parts: dict[int, list[str]] = {}
         for page in self.pages:
             for keys in page.skipped.values():
-                parts.setdefault(page.part, []).extend(keys)
+                parts.setdefault(page.part, []).extend(_APART + key for key in keys)
         return dict(parts)
+
+    @property
+    def apart(self) -> list[str]:
+        """The same, of all parts."""
+        return [key for keys in self.apart_by_part().values() for key in keys]
 
     @property
     def without_row(self) -> list[str]:
         """The keys that no live row may have after this: of what is gone, and of what is none of the entity's."""
         return [*self.gone, *(key for keys in self.skipped.values() for key in keys)]
+
+    def newly_skipped(self, met: Collection[str]) -> dict[str, int]:
+        """By reason, how many came that are none of the entity's, without those that were ``met`` before."""
+        found = {reason: {_APART + key for key in keys} for reason, keys in self.skipped.items()}
+        return {reason: len(keys.difference(met)) for reason, keys in found.items()}
 
     @property
     def anew(self) -> bool:

@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Any
 
 from keepstep.engine.batches import Batch
-from keepstep.engine.evidence import weigh
+from keepstep.engine.evidence import refuse_many, weigh
 from keepstep.engine.guard import Deletions
 from keepstep.engine.mapping import Mapping
 from keepstep.engine.sinks import Outcome, Progress, mapped, refused_letter, tally_up
@@ -88,7 +88,9 @@ class DryRun:
         hits = await self._hits(connection, batch)
         again = progress.look > 1
         met = set(await self._seen.among(connection, keys)) if hits.new or hits.other or again else set()
-        met_apart = set(await self._seen.among(connection, text_array(batch.without_row))) if batch.skipped else set()
+        met_apart = (
+            set(await self._seen.among(connection, text_array(batch.apart))) if again and batch.skipped else set()
+        )
         hits = Hits(*([p for p in places if batch.keys[p] not in met] for places in (hits.new, hits.other)))
         await self._fill_stage(connection, batch, (*hits.new, *hits.other), letters, bisecting)
         bad = {letter.key for letter in letters}
@@ -101,7 +103,7 @@ class DryRun:
             batch, letters, hits, inserted=len(new), updated=len(changed), deleted=len(gone),
             met=met | met_apart if again else None,
         )  # fmt: skip
-        for parts in (batch.keys_by_part(), batch.skipped_by_part()):
+        for parts in (batch.keys_by_part(), batch.apart_by_part()):
             arrays = {part: text_array(values) for part, values in parts.items()}
             await self._seen.add(connection, progress.look, arrays)
         await runs.count_flush(
@@ -120,9 +122,11 @@ class DryRun:
     async def _would_delete(self, connection: Connection, batch: Batch) -> list[str]:
         """The keys of the rows that upstream itself says are gone, each once."""
         keys = [key for key in batch.without_row if key not in self._gone]
-        if not keys or self._missing is None:
+        if not keys or self._missing is None or self._request.mode is Mode.BACKFILL:
             return []
-        return await self._destination.live_among(connection, text_array(keys))
+        gone = text_array(keys)
+        await refuse_many(connection, self._destination, self._policy, gone, before=len(self._gone))
+        return await self._destination.live_among(connection, gone)
 
     async def _hits(self, connection: Connection, batch: Batch) -> Hits:
         if self._missing is None:

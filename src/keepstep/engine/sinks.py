@@ -109,7 +109,7 @@ def tally_up(
     met: Collection[str] | None = None,
 ) -> Counts:
     """What a batch counts as. ``met``: where records come again, those of its keys that were counted before."""
-    skipped = {reason: len(set(keys).difference(met or ())) for reason, keys in batch.skipped.items()}
+    skipped = batch.newly_skipped(met or ())
     if met is None:
         unchanged = batch.rows - inserted - updated - len(letters)
         return Counts(inserted, updated, unchanged, deleted, len(letters), skipped)

@@ -21,6 +21,10 @@ class Credentials(Protocol):
         """They were refused (401): whether there are better ones now. Raises ``UpstreamError``."""
         ...
 
+    async def aclose(self) -> None:
+        """Give back what they hold."""
+        ...
+
 
 @dataclass(frozen=True, slots=True)
 class Call:

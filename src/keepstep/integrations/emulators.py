@@ -1,10 +1,11 @@
 """The emulators that exist. Light to import: each is loaded when it is started."""
 
 from collections.abc import Callable, Coroutine, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
-from keepstep.integrations.doorloop.emulator.options import CHOICES, EmulatorOptions
+from keepstep.integrations.doorloop.emulator import options as doorloop
+from keepstep.integrations.google_contacts.emulator import options as google_contacts
 
 Serve = Callable[..., Coroutine[Any, Any, None]]
 """``serve(options, host=..., port=..., started=...)``, until cancelled; ``started`` is told the base URL."""
@@ -12,21 +13,63 @@ Serve = Callable[..., Coroutine[Any, Any, None]]
 
 @dataclass(frozen=True, slots=True)
 class Emulated:
-    """One emulator. ``options`` is a flat dataclass of its switches, ``choices`` the values of those that have few."""
+    """One emulator. ``options`` is a flat dataclass of its switches, ``choices`` the values of those that have few.
+
+    ``path``: what its API's address has after the origin. ``example``: a page of data below it. ``environment``: what
+    to set to read from it, given the options and the address. ``commands``: control routes with a body, to begin with.
+    ``meanings``: what switches of its own do.
+    """
 
     key: str
     title: str
-    options: type[EmulatorOptions]
+    options: type[Any]
     choices: Mapping[str, tuple[str, ...]]
     load: Callable[[], Serve]
+    path: str
+    example: str
+    environment: Callable[[Any, str], Mapping[str, str]]
+    commands: tuple[tuple[str, str], ...]
+    meanings: Mapping[str, str] = field(default_factory=dict)
 
 
 def emulators() -> Mapping[str, Emulated]:
     """Every emulator by its integration's key."""
-    return {"doorloop": Emulated("doorloop", "DoorLoop", EmulatorOptions, CHOICES, _doorloop)}
+    return {one.key: one for one in (_doorloop(), _google_contacts())}
 
 
-def _doorloop() -> Serve:
-    from keepstep.integrations.doorloop.emulator.server import serve_forever
+def _doorloop() -> Emulated:
+    def load() -> Serve:
+        from keepstep.integrations.doorloop.emulator.server import serve_forever
 
-    return serve_forever
+        return serve_forever
+
+    return Emulated(
+        "doorloop", "DoorLoop", doorloop.EmulatorOptions, doorloop.CHOICES, load, "/api", "/leases?page_size=2",
+        lambda options, url: {"DOORLOOP_BASE_URL": url, "DOORLOOP_API_KEY": options.api_key or "any"},
+        (
+            ("changes", '{"entity": "leases", "create": 3, "update": 10, "delete": 2}'),
+            ("faults", '{"kind": "429", "entity": "leases", "retry_after": 5}'),
+        ),
+    )  # fmt: skip
+
+
+def _google_contacts() -> Emulated:
+    def load() -> Serve:
+        from keepstep.integrations.google_contacts.emulator.server import serve_forever
+
+        return serve_forever
+
+    return Emulated(
+        "google_contacts", "Google Contacts", google_contacts.EmulatorOptions, google_contacts.CHOICES, load, "",
+        "/v1/people/me/connections?personFields=names,emailAddresses&pageSize=2",
+        lambda options, url: {
+            "GOOGLE_CONTACTS_BASE_URL": url, "GOOGLE_CLIENT_ID": options.client_id,
+            "GOOGLE_CLIENT_SECRET": options.client_secret,
+        },
+        (
+            ("changes", '{"create": 3, "update": 10, "delete": 2, "strip": 1}'),
+            ("expire", "{}"),
+            ("faults", '{"kind": "429", "page": 1}'),
+        ),
+        google_contacts.MEANINGS,
+    )  # fmt: skip

@@ -62,11 +62,11 @@ class Provider:
 
 @dataclass(frozen=True, slots=True)
 class Client:
-    """This application, as the authorisation server knows it."""
+    """This application, as the authorisation server knows it. ``redirect_uri`` matters to a consent only."""
 
     id: str
     secret: str = field(repr=False)
-    redirect_uri: str
+    redirect_uri: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,7 +178,7 @@ class OAuth:
             access_token=access,
             refresh_token=refresh if isinstance(refresh, str) else "",
             expires_at=_end_of(body.get("expires_in"), asked_at),
-            scopes=frozenset(scope.split()) if isinstance(scope, str) and scope.strip() else scopes,
+            scopes=frozenset(scope.split()) if isinstance(scope, str) else scopes,
         )
 
     async def _post(self, url: str, form: Mapping[str, str], *, given: tuple[str, ...]) -> Response:
@@ -229,7 +229,7 @@ class OAuth:
         if status >= 400:
             named = {**facts, "detail": f": {detail}"}
             return Permanent.named("request-refused", facts=named, answer=answer, stops_run=True)
-        if not body and response.body.strip():
+        if response.body.strip() and not response.body.lstrip().startswith(b"{"):
             return NotData.named(
                 "bad-json", facts={**facts, "detail": "it is no object"}, answer=answer, stops_run=True
             )

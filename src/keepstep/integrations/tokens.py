@@ -84,6 +84,10 @@ class Renewal(Protocol):
         """Fresh tokens. Raises ``NeedsReconnect``, ``UpstreamError``."""
         ...
 
+    async def aclose(self) -> None:
+        """Close the connections."""
+        ...
+
 
 class Access:
     """The proof of an owner's requests. Of several workers with the same store only one renews the tokens."""
@@ -117,6 +121,10 @@ class Access:
             return False
         await self._fresh(refused.access_token)
         return True
+
+    async def aclose(self) -> None:
+        """Close the connections to the authorisation server."""
+        await self._renewal.aclose()
 
     async def _fresh(self, refused: str | None) -> TokenSet:
         """Tokens that can be used: those that somebody else renewed meanwhile, or new ones."""
@@ -166,6 +174,29 @@ class FixedToken:
     async def renew(self) -> bool:
         """Never."""
         return False
+
+    async def aclose(self) -> None:
+        """Nothing to give back."""
+
+
+class NoTokens:
+    """The credentials of somebody who has not connected, or cannot: there is no application to connect to."""
+
+    secrets: Sequence[str] = ()
+
+    def __init__(self, title: str, detail: str) -> None:
+        self._facts = {"title": title, "detail": detail}
+
+    async def headers(self) -> Mapping[str, str]:
+        """There are none. Raises ``NeedsReconnect``."""
+        raise NeedsReconnect.named("needs-reconnect", facts=self._facts)
+
+    async def renew(self) -> bool:
+        """Never."""
+        return False
+
+    async def aclose(self) -> None:
+        """Nothing to give back."""
 
 
 def _fit(tokens: TokenSet, refused: str | None, now: datetime) -> bool:

@@ -121,9 +121,9 @@ class Page:
     for this page, retries included. ``facts``: None, or what was learned of upstream. ``notes``: sentences for the
     run's log.
 
-    ``gone``: keys that upstream itself says are deleted, merged into others or renamed; only a delta has them, and a
-    row of such a key is deleted with the page. ``skipped``: keys of records that came and are none of this entity's, by
-    reason; a row that an earlier form of such a record left is deleted as well.
+    ``gone``: keys that upstream itself says are deleted, merged into others or renamed. ``skipped``: by reason, keys of
+    records that came and are none of this entity's. A delta deletes the rows of both with the page; a full reading
+    finds out at its end what it has not seen.
     """
 
     records: Sequence[Raw]

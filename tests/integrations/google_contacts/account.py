@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Any
+from urllib.parse import parse_qsl
 
 import msgspec
 from msgspec import Raw
@@ -156,9 +157,7 @@ class GoogleUpstream(Upstream):
     def asked(self, name: str) -> list[str | None]:
         """The values of one query parameter over the requests on record."""
         return [
-            dict(part.split("=", 1) for part in request.query.split("&")).get(name)
-            for request in self.emulator.requests()
-            if request.path == PATH
+            dict(parse_qsl(request.query)).get(name) for request in self.emulator.requests() if request.path == PATH
         ]
 
 

@@ -16,8 +16,8 @@ from keepstep.integrations.google_contacts.envelope import decode_envelope
 from keepstep.integrations.google_contacts.memory import Memory
 from keepstep.integrations.google_contacts.pages import PAGES
 from keepstep.integrations.google_contacts.position import MASK, Position
-from keepstep.integrations.google_contacts.reading import Listing, PeopleReading
-from keepstep.integrations.http import HttpClient, Response, Timeouts, without_credentials
+from keepstep.integrations.google_contacts.reading import Listing, Order, PeopleReading
+from keepstep.integrations.http import HttpClient, Response, Timeouts, split_url, without_credentials
 from keepstep.integrations.oauth import Provider
 from keepstep.model.diagnosis import said
 from keepstep.model.errors import (
@@ -50,6 +50,12 @@ GOOGLE = Provider(
 )
 
 
+def provider_for(base_url: str) -> Provider:
+    """Where consent to read from an address is given: at Google, or at the emulator that answers there."""
+    host = split_url(base_url).hostname or ""
+    return GOOGLE if host == "googleapis.com" or host.endswith(".googleapis.com") else GOOGLE.at(base_url)
+
+
 class GoogleContacts:
     """The contacts of one Google account. ``credentials`` prove that it may be read: ``Access``."""
 
@@ -75,7 +81,9 @@ class GoogleContacts:
         self.page_size = normal_page_size(page_size)
         self._clock = clock
         self._memory = Memory(clock)
+        self._order = Order()
         self._expired = ""
+        self._credentials = credentials
         self._client = HttpClient(
             self.base_url,
             title=self.title,
@@ -103,16 +111,18 @@ class GoogleContacts:
         The contacts are made of what was just read of the connections where that is the same reading.
         """
         made, keeps = PAGES[entity.name], entity.name == CONNECTIONS.name
-        source = PeopleReading(self._ask, reading, page_size=self.page_size, clock=self._clock)
+        source = PeopleReading(self._ask, reading, page_size=self.page_size, clock=self._clock, order=self._order)
         begins = source.start()
         if begins.sync_token and begins.sync_token == self._expired:
             raise ChangesLost.named(
                 "changes-lost", facts={**FACTS, "path": entity.name, "detail": "its sync token has expired"}
             )
         whole = begins.number == 1 and not begins.done
-        if keeps:
-            self._memory.begin(begins.sync_token if whole else None)
-        elif whole and (kept := self._memory.take(begins.sync_token)) is not None:
+        if keeps and whole:
+            self._memory.begin(source.mark)
+        elif keeps:
+            self._memory.forget()
+        elif whole and (kept := self._memory.take(source.mark)) is not None:
             for sheet in kept:
                 yield made(replace(sheet, requests=0))
             return
@@ -176,8 +186,9 @@ class GoogleContacts:
 
     async def aclose(self) -> None:
         """Close the connections."""
-        self._memory.begin(None)
+        self._memory.forget()
         await self._client.aclose()
+        await self._credentials.aclose()
 
     async def _ask(self, position: Position) -> Listing:
         return self._decoded(await self._client.get_page(PATH, position.params))

@@ -62,12 +62,25 @@ class Position:
 
 @dataclass(frozen=True, slots=True)
 class Mark:
-    """What a reading leaves for the next: the sync token, the page size and mask it goes with, and the watermark."""
+    """What a reading leaves for the next: the sync token, the page size and mask it goes with, and the watermark.
+
+    ``reader`` made it: its beginnings and ends of readings are numbered in one row, so that of two marks of one reader
+    it is known which is older. Their tokens do not tell.
+    """
 
     sync_token: str
     size: int
     high: datetime | None = None
+    reader: str = ""
+    began: int = 0
+    ended: int = 0
     mask: str = MASK
+
+    def no_later_than(self, other: "Mark") -> bool:
+        """Whether all that changed since the other mark has certainly changed since this one as well."""
+        if self.sync_token == other.sync_token:
+            return True
+        return self.reader != "" and self.reader == other.reader and self.ended < other.began
 
     @classmethod
     def learned(cls, facts: Json) -> "Mark | None":
@@ -77,11 +90,13 @@ class Mark:
             return None
         high: Any = facts.get("high")
         try:
-            return cls(token, size, None if high is None else datetime.fromisoformat(high))
+            when = None if high is None else datetime.fromisoformat(high)
+            order = str(facts.get("reader") or ""), int(facts.get("began") or 0), int(facts.get("ended") or 0)
+            return cls(token, size, when, *order)
         except (TypeError, ValueError):
             return None
 
     def facts(self) -> Json:
         """The mark as plain values."""
         high = None if self.high is None else self.high.astimezone(UTC).isoformat()
-        return {"sync_token": self.sync_token, "size": self.size, "mask": self.mask, "high": high}
+        return {**{field.name: getattr(self, field.name) for field in fields(self)}, "high": high}

@@ -12,6 +12,7 @@ from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
+from uuid import uuid4
 
 from keepstep.integrations.google_contacts.answers import FACTS
 from keepstep.integrations.google_contacts.envelope import Envelope
@@ -64,10 +65,26 @@ Ask = Callable[[Position], Awaitable[Listing]]
 """Sends what a position asks for and decodes what comes back."""
 
 
-class PeopleReading:
-    """Gives the sheets of one reading, once."""
+class Order:
+    """Numbers the beginnings and ends of one reader's readings."""
 
-    def __init__(self, ask: Ask, reading: Reading, *, page_size: int, clock: Clock) -> None:
+    def __init__(self) -> None:
+        self.reader = uuid4().hex
+        self._last = 0
+
+    def next(self) -> int:
+        """The next number."""
+        self._last += 1
+        return self._last
+
+
+class PeopleReading:
+    """Gives the sheets of one reading, once. ``mark``: where its changes begin; None where it reads everything."""
+
+    def __init__(self, ask: Ask, reading: Reading, *, page_size: int, clock: Clock, order: Order) -> None:
+        self.mark: Mark | None = None
+        self._order = order
+        self._number = order.next()
         self._ask = ask
         self._reading = reading
         self._page_size = page_size
@@ -125,6 +142,7 @@ class PeopleReading:
             raise self._lost("there is no sync token of an earlier reading that can be used")
         if reading.asked_for and reading.since is not None and (mark.high is None or _utc(reading.since) < mark.high):
             raise self._lost("its sync token is younger than the moment that was asked for")
+        self.mark = mark
         return Position(size=mark.size, sync_token=mark.sync_token)
 
     async def _pages(self, position: Position, *, anew: bool = False) -> AsyncGenerator[Sheet, None]:
@@ -171,7 +189,8 @@ class PeopleReading:
         facts: Json | None = None
         if following.done:
             if envelope.next_sync_token:
-                facts = Mark(envelope.next_sync_token, position.size, self._high).facts()
+                order = self._order.reader, self._number, self._order.next()
+                facts = Mark(envelope.next_sync_token, position.size, self._high, *order).facts()
             else:
                 facts = {}
                 self._notes.append(UNMARKED)

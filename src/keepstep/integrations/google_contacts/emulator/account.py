@@ -192,8 +192,8 @@ class Account:
 
     def _picked(self, which: Which) -> list[str]:
         if isinstance(which, Sequence) and not isinstance(which, str):
-            for name in which:
-                self.find(name)
+            if unknown := [name for name in which if name not in self._records]:
+                raise ValueError(f"there is no person {unknown[0]!r}")
             return list(which)
         known = list(self._records)
         wanted = _share(which, len(known)) if isinstance(which, str) else which

@@ -20,6 +20,35 @@ CHOICES: Mapping[str, tuple[str, ...]] = {
     "expires_in_as": ("number", "text", "absent"),
 }
 
+MEANINGS: Mapping[str, str] = {
+    "people": "How many people each account has.",
+    "no_identifier_percent": "How many of them have neither e-mail address nor phone number.",
+    "account": "Whose account it is when nobody is named.",
+    "client_id": "The application that may ask for consent.",
+    "client_secret": "Its secret.",
+    "access_token": "An access token that is valid from the start, for ever.",
+    "refresh_token": "A refresh token that is valid from the start.",
+    "access_token_s": "How long an access token that is issued lasts.",
+    "refresh_token_days": "How long a refresh token lasts, as in testing; 0 for ever.",
+    "rotate_refresh_tokens": "Give another refresh token with every refresh.",
+    "expires_in_as": "How the end of an access token is told.",
+    "consent": "What the person does who is asked.",
+    "expired_as": "What an expired sync token is answered with.",
+    "sync_token_days": "How long a sync token lasts, from its full reading on.",
+    "changes_since": "Which moment of a reading its sync token stands for.",
+    "param_mismatch": "What becomes of a token that comes with other parameters.",
+    "default_page_size": "People of a page when none is asked for.",
+    "max_page_size": "Most people of a page.",
+    "page_size_over_max": "What becomes of a larger page size.",
+    "paging": "Whether people shift between pages when some are deleted.",
+    "totals": "Which of the two totals are told.",
+    "first_page_quota": "First pages of full readings a minute before 429; 0 for no limit.",
+    "read_quota": "Requests a minute before 429; 0 for no limit.",
+    "quota_window_scale": "Shorten or stretch the minute: 0.01 makes it last 0.6 s.",
+    "quota_hint": "Whether 429 says how long to wait.",
+}
+"""What the switches do, for ``--help``."""
+
 
 @dataclass(frozen=True, slots=True)
 class EmulatorOptions:
