@@ -138,7 +138,7 @@ async def test_a_full_reading_goes_on_from_every_page_with_the_rest(mailbox: Mai
         table = Table()
         first = await table.sync(client, Mode.BACKFILL, crash_after=broken_after)
 
-        rest = await table.sync(client, Mode.BACKFILL, deletes=False)
+        rest = await table.sync(client, Mode.BACKFILL)
 
         assert [p.keys for p in [*first, *rest]] == [p.keys for p in whole]
         assert [(p.part, p.total) for p in [*first, *rest]] == [(p.part, p.total) for p in whole]
@@ -146,18 +146,40 @@ async def test_a_full_reading_goes_on_from_every_page_with_the_rest(mailbox: Mai
     await client.aclose()
 
 
-async def test_a_full_reading_survives_new_numbers_while_it_was_interrupted(mailbox: Mailbox) -> None:
+async def test_a_full_reading_begins_again_when_the_numbers_changed_while_it_was_interrupted(mailbox: Mailbox) -> None:
+    mailbox.create("Archive")
+    mailbox.add(*some(12))
+    mailbox.add(*some(12, 20), folder="Archive")
+    client, table = connector(mailbox, page_size=5), Table()
+    await table.sync(client, Mode.BACKFILL, crash_after=4)
+    await client.aclose()
+    mailbox.renumber("Archive")
+    mailbox.remove([2], "Archive")
+
+    pages = await table.sync(client, Mode.BACKFILL)
+
+    assert [page.anew for page in pages] == [True] + [False] * (len(pages) - 1)
+    table.compare(mailbox, "INBOX", "Archive")
+    await table.sync(client)
+    table.compare(mailbox, "INBOX", "Archive")
+    await client.aclose()
+
+
+async def test_messages_that_go_while_everything_is_read_are_no_hindrance(mailbox: Mailbox) -> None:
     mailbox.add(*some(12))
     client, table = connector(mailbox, page_size=5), Table()
-    await table.sync(client, Mode.BACKFILL, crash_after=1)
-    await client.aclose()
-    mailbox.renumber()
-    mailbox.remove([2])
-
-    await table.sync(client, Mode.BACKFILL, deletes=False)
     await table.sync(client)
+    pages = []
+    async with opened(client, client.entities[0], Reading(Mode.BACKFILL, facts=table.facts)) as reading:
+        async for page in reading:
+            if not pages:
+                mailbox.remove([7, 8, 12])
+            pages.append(page)
 
-    table.compare(mailbox)
+    came = {key for page in pages for key in page.keys}
+    gone = {key for page in pages for keys in page.skipped.values() for key in keys}
+    assert (len(came), len(gone), pages[0].total) == (9, 3, 12)
+    assert gone < table.rows.keys()
     await client.aclose()
 
 

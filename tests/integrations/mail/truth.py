@@ -2,6 +2,7 @@
 
 import json
 from collections import Counter
+from collections.abc import Sequence
 from hashlib import sha256
 from typing import Any
 
@@ -30,13 +31,12 @@ class Table:
         self.inserted = self.updated = self.unchanged = 0
         self.notes: list[str] = []
 
-    async def sync(
-        self, mail: Mail, mode: Mode = Mode.DELTA, *, crash_after: int | None = None, deletes: bool = True
-    ) -> list[Page]:
+    async def sync(self, mail: Mail, mode: Mode = Mode.DELTA, *, crash_after: int | None = None) -> list[Page]:
         """One run. ``crash_after`` so many pages it ends; the next one goes on from there."""
         self.inserted = self.updated = self.unchanged = 0
         self.notes = []
         pages: list[Page] = []
+        resumed = self.cursor is not None
         # As a cursor is stored: in JSON.
         cursor = json.loads(json.dumps(self.cursor)) if self.cursor is not None else None
         facts = json.loads(json.dumps(self.facts))
@@ -45,6 +45,7 @@ class Table:
                 async for page in reading:
                     pages.append(page)
                     self._keep(page)
+                    resumed = resumed and not page.anew
                     if crash_after is not None and len(pages) == crash_after:
                         return pages
         except ChangesLost as lost:  # the engine reads everything then
@@ -53,10 +54,18 @@ class Table:
             self.notes.append(lost.message)
             return full
         self.cursor = None
-        if mode is Mode.BACKFILL and deletes:
-            seen = {key for page in pages for key in page.keys}
-            self.deleted |= self.rows.keys() - seen
+        if mode is Mode.BACKFILL and not resumed:
+            self._delete_unseen(pages)
         return pages
+
+    def _delete_unseen(self, pages: Sequence[Page]) -> None:
+        """What the last look did not see is deleted, where it provably saw everything."""
+        begun = max((n for n, page in enumerate(pages) if page.anew), default=0)
+        look = pages[begun:]
+        seen = {key for page in look for key in (*page.keys, *(k for keys in page.skipped.values() for k in keys))}
+        totals = {page.part: page.total for page in look}
+        assert len(seen) == sum(total or 0 for total in totals.values())
+        self.deleted |= self.rows.keys() - {key for page in look for key in page.keys}
 
     def _keep(self, page: Page) -> None:
         assert None not in page.keys

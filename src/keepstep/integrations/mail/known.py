@@ -81,13 +81,17 @@ class Known:
         self.upto = max(self.upto, uid)
         return key
 
+    def key_at(self, uid: int) -> str | None:
+        """The key of the row that a number has, if it has one."""
+        return self.rows[uid][:KEY] if uid in self.rows else None
+
     def flags_differ(self, uid: int, flags: Iterable[str]) -> bool:
         """Whether a message has other flags than when it was read."""
         return self.rows[uid][KEY:] != flags_digest(flags)
 
     def forget(self, uids: Iterable[int]) -> list[str]:
         """These numbers are gone; gives the keys of their rows."""
-        keys = [self.rows.pop(uid)[:KEY] for uid in uids if uid in self.rows]
+        keys = [self.rows.pop(uid)[:KEY] for uid in list(uids) if uid in self.rows]
         self._keys().difference_update(keys)
         return keys
 

@@ -17,7 +17,7 @@ than half of the mailbox is gone at once a delta does not act on it: everything 
 
 import asyncio
 from collections.abc import AsyncGenerator, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
@@ -28,11 +28,12 @@ from keepstep.integrations.mail.folders import Folder, chosen
 from keepstep.integrations.mail.imap_answers import Head, State
 from keepstep.integrations.mail.known import Known, Mailbox, identity_of
 from keepstep.integrations.mail.message import Limits, Message, header_of, parse_message
+from keepstep.integrations.mail.position import Position
 from keepstep.integrations.mail.refusals import FACTS
 from keepstep.integrations.mail.session import CHUNK, Session
 from keepstep.integrations.mail.structure import attachments_in
 from keepstep.model.errors import ChangesLost, NotData, Permanent
-from keepstep.model.integration import Json, Mode, Page, Reading
+from keepstep.model.integration import Mode, Page, Reading
 from keepstep.reliability.clock import Clock
 
 BATCH_BYTES = 8 * 1024 * 1024
@@ -44,47 +45,20 @@ ROWS_WITHOUT_FACTS = 10_000
 CURSOR_LOST = "the stored position is not of these folders; reading from the start"
 RENUMBERED = "{name}: the server has numbered its messages anew (UIDVALIDITY); reading the folder anew"
 MANY_GONE = "more than half of its messages are gone at once"
+VANISHED = "gone_while_reading"
 FOLDER_GONE = "{name}: the folder is not there, or not chosen, any more"
 
 
 @dataclass(frozen=True, slots=True)
-class Position:
-    """How far a full reading is: in which of ``folders``, and which numbers (up to ``end``) are still to come."""
-
-    folders: tuple[str, ...]
-    began: str
-    at: int = 0
-    number: int = 1
-    uidvalidity: int = 0
-    uid: int = 0
-    end: int = 0
-    total: int = 0
-    modseq: int | None = None
-    done: bool = False
-
-    @classmethod
-    def stored(cls, cursor: Json, folders: Sequence[str]) -> "Position | None":
-        """The position that a cursor holds, or None where it holds none of a reading of these folders."""
-        try:
-            position = cls(**{**cursor, "folders": tuple(cursor["folders"])})
-            datetime.fromisoformat(position.began)
-            counted = (position.at, position.number, position.uidvalidity, position.uid, position.end, position.total)
-            fits = all(type(n) is int and n >= 0 for n in counted)
-        except (TypeError, ValueError, KeyError):
-            return None
-        return position if fits and position.folders == tuple(folders) and position.at < max(len(folders), 1) else None
-
-    def cursor(self) -> Json:
-        """The position as plain values."""
-        return {field.name: getattr(self, field.name) for field in fields(self)}
-
-
-@dataclass(frozen=True, slots=True)
 class Batch:
-    """Messages that were fetched together. ``uid``: the number of the last of them. ``ended``: the folder is read."""
+    """Messages that were fetched together. ``missing``: numbers that were there a moment ago. ``uid``: the last number.
+
+    ``ended``: the folder is read.
+    """
 
     records: Sequence[Raw] = ()
     keys: Sequence[str] = ()
+    missing: Sequence[int] = ()
     uid: int = 0
     number: int = 1
     ended: bool = False
@@ -120,7 +94,10 @@ class MailboxReading:
         if position.done:
             yield self._page(Batch(number=position.number), position, last=True)
             return
-        read = self._everything if self._reading.mode is Mode.BACKFILL else self._changes
+        full = self._reading.mode is Mode.BACKFILL
+        if full and position.uidvalidity:
+            self._durable = position = await self._still_the_same(folders, position)
+        read = self._everything if full else self._changes
         for at in range(position.at, len(folders)):
             if at > position.at:
                 position = Position(position.folders, position.began, at)
@@ -147,6 +124,15 @@ class MailboxReading:
             self._anew = True
         return position or fresh
 
+    async def _still_the_same(self, folders: Sequence[Folder], position: Position) -> Position:
+        """The position, or the very beginning where the numbers that it is about mean something else now."""
+        folder = folders[position.at]
+        if (await self._session.select(folder)).uidvalidity == position.uidvalidity:
+            return position
+        self._notes.append(RENUMBERED.format(name=folder.name))
+        self._anew = True
+        return Position(position.folders, self._clock.now().isoformat())
+
     def _left_out(self, folders: Sequence[Folder]) -> list[str]:
         """Forget folders that are not read any more; in a delta, gives the keys of their rows."""
         here = {folder.name for folder in folders}
@@ -167,9 +153,6 @@ class MailboxReading:
     async def _everything(self, folder: Folder, position: Position) -> AsyncGenerator[Page, None]:
         """One folder, from a position to its end."""
         state, known = await self._opened(folder)
-        if position.uidvalidity not in (0, state.uidvalidity):
-            # Its numbers changed while the reading was interrupted: this folder is read once more, under the new ones.
-            position = Position(position.folders, position.began, position.at, position.number)
         if position.uidvalidity == 0:
             uids = sorted(await self._numbers(folder, state))
             position = replace(
@@ -180,22 +163,19 @@ class MailboxReading:
             found = await self._numbers(folder, state, first=position.uid + 1)
             uids = sorted(uid for uid in found if uid <= position.end)
         async for batch in self._read(folder, known, uids, position.number):
+            onward = replace(position, number=batch.number + 1, uid=batch.uid or position.uid)
+            missing = [known.key_at(uid) or f"{state.uidvalidity}.{uid}" for uid in batch.missing]
             if batch.ended:
                 await self._settle(folder, state, known, position)
-            yield self._of_folder(batch, replace(position, number=batch.number + 1, uid=batch.uid or position.uid))
+            page = self._of_folder(batch, onward)
+            yield replace(page, skipped={VANISHED: missing}) if missing else page
 
     async def _settle(self, folder: Folder, state: State, known: Known, position: Position) -> None:
-        """The folder has been read to its end.
-
-        Of rows that were not met a later delta says that they are gone; where they are too many for its guard, only the
-        engine, which looks at what this reading has seen, can decide.
-        """
+        """The folder has been read to its end. Rows that were not met are for the engine to find, with its guard."""
         known.upto, known.modseq = max(known.upto, position.end), position.modseq
-        if known.size > position.total:
-            vanished = known.rows.keys() - await self._numbers(folder, state)
-            if self._are_many(len(vanished) + len(known.orphans)):
-                known.forget(vanished)
-                known.orphans.clear()
+        known.orphans.clear()
+        if len(known.rows) > position.total:
+            known.forget(known.rows.keys() - await self._numbers(folder, state))
 
     # Changes
 
@@ -270,18 +250,20 @@ class MailboxReading:
         self, folder: Folder, known: Known, uids: Sequence[int], number: int
     ) -> AsyncGenerator[Batch, None]:
         """The messages of these numbers, in this order; at least one batch, and the last one says that it is."""
+        missing: list[int] = []
         for place in range(0, len(uids), CHUNK):
             chunk = uids[place : place + CHUNK]
             heads = await self._session.heads(folder, chunk)
+            missing += [uid for uid in chunk if uid not in heads]
             batches = self._batches([uid for uid in chunk if uid in heads], heads)
             for n, batch in enumerate(batches):
-                records, keys = await self._records(folder, known, batch, heads)
+                records, keys, gone = await self._records(folder, known, batch, heads)
                 ended = place + CHUNK >= len(uids) and n == len(batches) - 1
-                yield Batch(records, keys, batch[-1], number, ended=ended)
-                number += 1
+                yield Batch(records, keys, (*missing, *gone), batch[-1], number, ended=ended)
+                number, missing = number + 1, []
                 if ended:
                     return
-        yield Batch(number=number, ended=True)
+        yield Batch(missing=missing, number=number, ended=True)
 
     def _batches(self, uids: Sequence[int], heads: dict[int, Head]) -> list[list[int]]:
         """Numbers that are fetched together: at most a page, and not too many bytes."""
@@ -298,12 +280,13 @@ class MailboxReading:
 
     async def _records(
         self, folder: Folder, known: Known, uids: Sequence[int], heads: dict[int, Head]
-    ) -> tuple[list[Raw], list[str]]:
+    ) -> tuple[list[Raw], list[str], list[int]]:
         small = [uid for uid in uids if heads[uid].size <= self._limits.message_bytes]
         whole = await self._session.messages(folder, small) if small else {}
         parts = {uid: await self._session.beginning(folder, uid, BEGINNING_BYTES) for uid in uids if uid not in small}
         records: list[Raw] = []
         keys: list[str] = []
+        missing: list[int] = []
 
         def take_apart() -> None:
             for uid in uids:
@@ -311,7 +294,8 @@ class MailboxReading:
                     raw, message = whole[uid], parse_message(whole[uid], self._limits)
                 elif (part := parts.get(uid)) is not None:
                     raw, message = part[0], self._part_of_message(*part)
-                else:  # it has gone since
+                else:
+                    missing.append(uid)
                     continue
                 head = heads[uid]
                 key = known.met(uid, identity_of(folder.name, header_of(raw)[:IDENTITY_BYTES]), head.flags)
@@ -319,7 +303,7 @@ class MailboxReading:
                 keys.append(key)
 
         await asyncio.to_thread(take_apart)  # a large message takes a while
-        return records, keys
+        return records, keys, missing
 
     def _part_of_message(self, raw: bytes, structure: Any) -> Message:
         """A message that is too large: its text as far as it was fetched, its attachments as the server tells them."""
