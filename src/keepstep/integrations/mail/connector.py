@@ -10,6 +10,7 @@ import msgspec
 from imapclient import IMAPClient
 
 from keepstep.integrations.drift import types_of
+from keepstep.integrations.http import without_credentials
 from keepstep.integrations.mail.entities import MESSAGES
 from keepstep.integrations.mail.folders import Folder, chosen
 from keepstep.integrations.mail.message import Limits
@@ -32,7 +33,8 @@ class Mail:
     """One mailbox on an IMAP server.
 
     ``folders``: names, in which ``*`` stands for anything; none means the usual ones (``folders.chosen``).
-    ``limits``: how much of a message is taken. Only reads: no flag is set, no message moved.
+    ``limits``: how much of a message is taken. ``base_url``: the address that it was given as. Only reads: no flag is
+    set, no message moved.
     """
 
     key: str = "mail"
@@ -51,8 +53,9 @@ class Mail:
         rng: random.Random | None = None,
         timeouts: Timeouts | None = None,
         ssl_context: ssl.SSLContext | None = None,
+        base_url: str = "",
     ) -> None:
-        self.base_url = _address(account)
+        self.base_url = without_credentials(base_url) or _address(account)
         self.page_size = min(max(page_size, 1), MOST_A_PAGE)
         self._folders = tuple(folders)
         self._limits = limits or Limits()

@@ -4,12 +4,13 @@ import asyncio
 import random
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
+from dataclasses import replace
 
 import msgspec
 
 from keepstep.integrations.call import Credentials
 from keepstep.integrations.drift import types_of
-from keepstep.integrations.http import HttpClient, Timeouts, without_credentials
+from keepstep.integrations.http import HttpClient, Timeouts, split_url, without_credentials
 from keepstep.integrations.mail.entities import MESSAGES
 from keepstep.integrations.mail.gmail.answers import DEFAULT_BASE_URL, FACTS, classify
 from keepstep.integrations.mail.gmail.api import GmailApi
@@ -40,12 +41,21 @@ GOOGLE = Provider(
     extra={"access_type": "offline", "prompt": "consent", "include_granted_scopes": "true"},
 )
 
+IMAP = replace(GOOGLE, needed=frozenset(("https://mail.google.com/",)))
+"""Consent to read a Gmail mailbox by IMAP: Google has no narrower one for that."""
+
+
+def provider_for(base_url: str) -> Provider:
+    """Where consent to read from an address is given: at Google, or at the emulator that answers there."""
+    host = split_url(base_url).hostname or ""
+    return GOOGLE if host == "googleapis.com" or host.endswith(".googleapis.com") else GOOGLE.at(base_url)
+
 
 class Gmail:
     """The mailbox of one Google account. ``credentials`` prove that it may be read. Only reads."""
 
-    key: str = "gmail"
-    title: str = "Gmail"
+    key: str = "mail"
+    title: str = "Mail"
     entities: tuple[Entity, ...] = (MESSAGES,)
 
     def __init__(
@@ -74,7 +84,7 @@ class Gmail:
         )
         self._client = HttpClient(
             self.base_url,
-            title=self.title,
+            title=GOOGLE.title,
             headers={},
             secrets=(),
             credentials=credentials,

@@ -20,6 +20,35 @@ CHOICES: Mapping[str, tuple[str, ...]] = {
     "expires_in_as": ("number", "text", "absent"),
 }
 
+MEANINGS: Mapping[str, str] = {
+    "messages": "How many messages the mailbox has.",
+    "odd_messages": "Make some of them malformed, as in every real mailbox.",
+    "message_bytes": "Make each message larger by about so much.",
+    "account": "Whose mailbox it is.",
+    "client_id": "The application that may ask for consent.",
+    "client_secret": "Its secret.",
+    "access_token": "An access token that is valid from the start, for ever.",
+    "refresh_token": "A refresh token that is valid from the start.",
+    "access_token_s": "How long an access token that is issued lasts.",
+    "refresh_token_days": "How long a refresh token lasts, as in testing; 0 for ever.",
+    "rotate_refresh_tokens": "Give another refresh token with every refresh.",
+    "expires_in_as": "How the end of an access token is told.",
+    "consent": "What the person does who is asked.",
+    "throttle_as": "The status of too many requests.",
+    "throttle_reason": "Its reason.",
+    "throttle_hint": "Whether it says how long to wait, and where.",
+    "units_per_minute": "Quota units a minute before that; 0 for no limit.",
+    "unit_costs": "What requests cost: by the older page, or for projects made since May 2026.",
+    "quota_window_scale": "Shorten or stretch the minute: 0.01 makes it last 0.6 s.",
+    "history_lost_as": "What a history that is too old is answered with.",
+    "history_days": "How long the history is kept; 0 for ever.",
+    "batch_max": "Most calls of a batch.",
+    "batch_throttled_after": "Throttle all calls of a batch after so many; 0 for none.",
+    "batch_order": "In which order a batch is answered.",
+    "int64_as": "How numbers of 64 bits are written.",
+}
+"""What the switches do, for ``--help``."""
+
 
 @dataclass(frozen=True, slots=True)
 class EmulatorOptions:
