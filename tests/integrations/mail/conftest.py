@@ -11,13 +11,13 @@ _NUMBERS = itertools.count(1)
 
 
 @pytest.fixture(scope="session")
-def server() -> Iterator[Dovecot]:
+def imap_server() -> Iterator[Dovecot]:
     with dovecot() as running:
         yield running
 
 
 @pytest.fixture(scope="session")
-def plain_server() -> Iterator[Dovecot]:
+def plain_imap_server() -> Iterator[Dovecot]:
     """One that knows no modification sequences, so that only the messages themselves tell what has changed."""
     with dovecot(without=("CONDSTORE", "QRESYNC", "ENABLE")) as running:
         yield running
@@ -25,5 +25,5 @@ def plain_server() -> Iterator[Dovecot]:
 
 @pytest.fixture(params=["CONDSTORE", "no CONDSTORE"])
 def mailbox(request: pytest.FixtureRequest) -> Mailbox:
-    chosen: Dovecot = request.getfixturevalue("server" if request.param == "CONDSTORE" else "plain_server")
+    chosen: Dovecot = request.getfixturevalue("imap_server" if request.param == "CONDSTORE" else "plain_imap_server")
     return chosen.mailbox(f"user{next(_NUMBERS)}@example.test")

@@ -40,11 +40,11 @@ async def error_of(client: Mail) -> UpstreamError:
 
 
 async def test_a_wrong_password_is_said_to_be_wrong_and_shown_nowhere(
-    server: Dovecot, caplog: pytest.LogCaptureFixture
+    imap_server: Dovecot, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.DEBUG)
     wrong = "wrong-but-secret-0123456789"
-    client = at(server.port, password=wrong)
+    client = at(imap_server.port, password=wrong)
 
     ping = await client.ping()
     error = await error_of(client)
@@ -56,10 +56,10 @@ async def test_a_wrong_password_is_said_to_be_wrong_and_shown_nowhere(
 
 
 async def test_nothing_that_is_read_or_sent_goes_into_the_log(
-    server: Dovecot, caplog: pytest.LogCaptureFixture
+    imap_server: Dovecot, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.DEBUG)
-    mailbox = server.mailbox("quiet@example.test")
+    mailbox = imap_server.mailbox("quiet@example.test")
     mailbox.add(mail("private matter", "nobody else's business"))
     client = connector(mailbox)
 
@@ -71,8 +71,8 @@ async def test_nothing_that_is_read_or_sent_goes_into_the_log(
     await client.aclose()
 
 
-async def test_ping_and_check_tell_what_is_there(server: Dovecot) -> None:
-    mailbox = server.mailbox("well@example.test")
+async def test_ping_and_check_tell_what_is_there(imap_server: Dovecot) -> None:
+    mailbox = imap_server.mailbox("well@example.test")
     mailbox.add(mail("one"), mail("two"))
     client = connector(mailbox)
 
@@ -80,7 +80,7 @@ async def test_ping_and_check_tell_what_is_there(server: Dovecot) -> None:
     inbox, unknown, odd = await client.check("INBOX"), await client.check("Nowhere"), await client.check("a\r\nb")
 
     assert (ping.ok, ping.state, ping.authenticated, ping.sample_count) == (True, "ok", True, 2)
-    assert ping.base_url == f"imap://127.0.0.1:{server.port}"
+    assert ping.base_url == f"imap://127.0.0.1:{imap_server.port}"
     assert (check.ok, check.count, inbox.count) == (True, 2, 2)
     assert {"id", "subject", "threadId"} <= set(check.first_item_keys)
     assert check.types["subject"] == {"text": 1}
@@ -91,11 +91,11 @@ async def test_ping_and_check_tell_what_is_there(server: Dovecot) -> None:
 
 @pytest.mark.parametrize("bytes_let_through", [1, 300, 2000, 20_000, 60_000])
 async def test_a_connection_that_breaks_is_opened_again_and_nothing_is_missing(
-    server: Dovecot, bytes_let_through: int
+    imap_server: Dovecot, bytes_let_through: int
 ) -> None:
-    mailbox = server.mailbox(f"breaking{bytes_let_through}@example.test")
+    mailbox = imap_server.mailbox(f"breaking{bytes_let_through}@example.test")
     mailbox.add(*(mail(f"message {n}", "text " * 500) for n in range(30)))
-    async with way_to(server.port) as way:
+    async with way_to(imap_server.port) as way:
         way.cut_after = bytes_let_through
         client, table = at(way.port, user=mailbox.user), Table()
 
@@ -107,8 +107,8 @@ async def test_a_connection_that_breaks_is_opened_again_and_nothing_is_missing(
         await until(lambda: way.open == 0)
 
 
-async def test_a_server_that_falls_silent_is_given_up_on(server: Dovecot) -> None:
-    async with way_to(server.port) as way:
+async def test_a_server_that_falls_silent_is_given_up_on(imap_server: Dovecot) -> None:
+    async with way_to(imap_server.port) as way:
         way.silent = True
         error = await error_of(at(way.port, silence=0.3))
 
@@ -116,11 +116,11 @@ async def test_a_server_that_falls_silent_is_given_up_on(server: Dovecot) -> Non
     assert error.code in ("connect-timeout", "answer-timeout")
 
 
-async def test_a_reading_that_is_cancelled_leaves_no_connection(server: Dovecot) -> None:
-    mailbox = server.mailbox("cancelled@example.test")
+async def test_a_reading_that_is_cancelled_leaves_no_connection(imap_server: Dovecot) -> None:
+    mailbox = imap_server.mailbox("cancelled@example.test")
     mailbox.add(mail("one"))
     before = asyncio.all_tasks()
-    async with way_to(server.port) as way:
+    async with way_to(imap_server.port) as way:
         account = Account("127.0.0.1", mailbox.user, way.port, "none", PASSWORD)
         client = Mail(account)
         await client.ping()
@@ -200,8 +200,8 @@ async def test_a_certificate_that_nobody_vouches_for_is_refused_and_a_good_one_t
             await client.aclose()
 
 
-async def test_folders_that_are_not_there_are_named(server: Dovecot) -> None:
-    client = connector(server.mailbox("narrow@example.test"), folders=["Nowhere"])
+async def test_folders_that_are_not_there_are_named(imap_server: Dovecot) -> None:
+    client = connector(imap_server.mailbox("narrow@example.test"), folders=["Nowhere"])
 
     error = await error_of(client)
 

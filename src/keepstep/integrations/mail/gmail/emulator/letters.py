@@ -43,4 +43,7 @@ def letter(number: int, thread: int, at: float, chance: random.Random, *, odd: b
             bytes(chance.randrange(256) for _ in range(200)), maintype="application", subtype="pdf",
             filename="contratto più.pdf",
         )  # fmt: skip
+    for place, part in enumerate(mail.walk()):
+        if part.is_multipart():  # the library's own are random
+            part.set_boundary(f"==={number}.{place}===")
     return mail.as_bytes().replace(b"\r\n", b"\n").replace(b"\n", b"\r\n")
