@@ -260,3 +260,62 @@ def test_whatever_comes_is_taken_apart_and_can_be_stored(headers: list[tuple[byt
 @given(st.binary(max_size=2000))
 def test_bytes_that_are_no_message_are_one_all_the_same(data: bytes) -> None:
     assert parse_message(data).hash == sha256(data).hexdigest()
+
+
+HTML = b"Content-Type: text/html\r\n\r\n"
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        HTML + b"<!--" * 200_000,
+        HTML + b"<![CDATA[" * 80_000,
+        HTML + b"<a" * 400_000,
+        HTML + b"</" * 400_000,
+        HTML + b"<script>" + b"</scrip" * 100_000,
+        HTML + b"<a '>" * 150_000,
+        b"To: a@example.test\r\n" * 200_000 + b"\r\n",
+        b"To: " + b"(" * 60_000 + b"\r\n\r\n",
+        b"Content-Type: text/plain;" + b"a=b;" * 200_000 + b"\r\n\r\nx",
+        b"Content-Type: multipart/mixed; boundary=b\r\n\r\n" + b"--b\r\n\r\nx\r\n" * 300_000,
+        b"\r\n\r\n" + b"\n" * 5_000_000,
+    ],
+    ids=[
+        "comments",
+        "sections",
+        "tags",
+        "ends",
+        "script",
+        "quotes",
+        "people",
+        "brackets",
+        "parameters",
+        "parts",
+        "lines",
+    ],
+)
+def test_a_message_that_is_made_to_keep_the_reader_busy_does_not(data: bytes) -> None:
+    """Each of these takes minutes or hours where time grows with the square of something."""
+    message = parse_message(data)
+
+    assert message.hash == sha256(data).hexdigest()
+    assert len(message.text) <= Limits().text_characters
+
+
+@pytest.mark.parametrize(
+    ("html", "text"),
+    [
+        ("a <b title='x>y'>bold</b> c", "a bold c"),
+        ("1 < 2 and 3 > 2", "1 < 2 and 3 > 2"),
+        ("<svg><svg></svg>no</svg>yes", "yes"),
+        ("<head><title>no<body>yes", "yes"),
+        ("one<!-- no <p> -->two<!-- open", "onetwo<!-- open"),
+        ("<p>one<p>two<br/>three</p>", "one\ntwo\nthree"),
+        ("<STYLE>no</Style>yes<script>no", "yes"),
+        ("&lt;kept&gt; &amp; &#233; &nope;", "<kept> & é &nope;"),
+        ("<td>a</td><td>b</td>", "a b"),
+        ("open <a href='x", "open <a href='x"),
+    ],
+)
+def test_html_is_read_as_a_browser_would_show_it(html: str, text: str) -> None:
+    assert parse_message(HTML + html.encode()).text == text

@@ -3,7 +3,7 @@
 import re
 from base64 import b64decode
 from binascii import a2b_qp
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from email.message import Message
 from email.utils import getaddresses, parsedate_to_datetime
@@ -12,6 +12,8 @@ from keepstep.integrations.mail.charset import decoded, storable
 
 ROLES = ("from", "sender", "reply-to", "to", "cc", "bcc")
 MOST_PEOPLE = 2000
+MOST_VALUES = 50
+"""Of one header."""
 LONGEST = 65_536
 """Characters of one header that are looked at."""
 _WORD = re.compile(r"=\?([^?\s*]{1,40})(?:\*[^?\s]{0,40})?\?([bBqQ])\?([^?]*)\?=")
@@ -21,15 +23,23 @@ _ID = re.compile(r"<([^<>\s]{1,900})>")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]+")
 
 
-def raw_values(message: Message, name: str) -> list[str]:
-    """The values of a header as they came, in their order; bytes beyond ASCII stand as surrogates."""
-    wanted = name.lower()
-    return [str(value)[:LONGEST] for key, value in message.raw_items() if key.lower() == wanted]
+Headers = Mapping[str, Sequence[str]]
+"""The values of each header as they came, by its name in lower case; bytes beyond ASCII stand as surrogates."""
 
 
-def text_of(message: Message, name: str) -> str | None:
+def headers_of(message: Message) -> Headers:
+    """The headers of a message or of a part of one, as far as anybody writes them."""
+    found: dict[str, list[str]] = {}
+    for name, value in message.raw_items():
+        values = found.setdefault(name.lower(), [])
+        if len(values) < MOST_VALUES:
+            values.append(str(value)[:LONGEST])
+    return found
+
+
+def text_of(headers: Headers, name: str) -> str | None:
     """A header as people read it, on one line; None where it is not there."""
-    for value in raw_values(message, name):
+    for value in headers.get(name, ()):
         return readable(value)
     return None
 
@@ -71,21 +81,22 @@ def _plain(value: str) -> str:
     return value if value.isascii() else decoded(_bytes(value), None)[0]
 
 
-def people(message: Message) -> tuple[list[dict[str, str]], bool]:
+def people(headers: Headers) -> tuple[list[dict[str, str]], bool]:
     """Everybody whom the header names, with role, name and address; and whether all of them are there."""
     found: list[dict[str, str]] = []
     for role in ROLES:
-        for name, address in _addresses(raw_values(message, role)):
+        for name, address in _addresses(headers.get(role, ())):
             if len(found) == MOST_PEOPLE:
                 return found, False
             found.append({"role": role.replace("-", "_"), "name": readable(name), "address": _address(address)})
     return found, True
 
 
-def _addresses(values: list[str]) -> Iterator[tuple[str, str]]:
+def _addresses(values: Sequence[str]) -> Iterator[tuple[str, str]]:
     try:
         # Parsed before encoded words are decoded: what is inside them may have commas.
-        pairs = getaddresses([_BLANKS.sub(" ", value) for value in values])
+        joined = ", ".join(values)[:LONGEST]
+        pairs = getaddresses([_BLANKS.sub(" ", joined)])
     except (ValueError, IndexError, TypeError, RecursionError, AttributeError):
         pairs = []
     usable = [(name, address) for name, address in pairs if name or address]
@@ -99,9 +110,9 @@ def _address(value: str) -> str:
     return _CONTROL.sub("", text).strip()
 
 
-def moment(message: Message, name: str = "date") -> datetime | None:
+def moment(headers: Headers, name: str = "date") -> datetime | None:
     """When the header says that the message was written; None where it does not say, or says something impossible."""
-    for value in raw_values(message, name):
+    for value in headers.get(name, ()):
         try:
             told = parsedate_to_datetime(_plain(value).replace("\x00", ""))
             told = told.replace(tzinfo=UTC) if told.tzinfo is None else told
@@ -111,9 +122,9 @@ def moment(message: Message, name: str = "date") -> datetime | None:
     return None
 
 
-def identifier(message: Message, name: str = "message-id") -> str | None:
+def identifier(headers: Headers, name: str = "message-id") -> str | None:
     """The identifier that a header holds, without its angle brackets."""
-    for value in raw_values(message, name):
+    for value in headers.get(name, ()):
         if found := _ids(value):
             return found[0]
         bare = _CONTROL.sub("", decoded(_bytes(value), None)[0]).strip().strip("<>").strip()
@@ -121,16 +132,16 @@ def identifier(message: Message, name: str = "message-id") -> str | None:
     return None
 
 
-def references(message: Message) -> list[str]:
+def references(headers: Headers) -> list[str]:
     """The identifiers of the messages that this one follows, the first of the thread first."""
-    found = [one for value in raw_values(message, "references") for one in _ids(value)]
-    answered = [one for value in raw_values(message, "in-reply-to") for one in _ids(value)]
+    found = [one for value in headers.get("references", ()) for one in _ids(value)]
+    answered = [one for value in headers.get("in-reply-to", ()) for one in _ids(value)]
     return _distinct([*found, *answered])
 
 
-def thread_of(message: Message) -> str | None:
+def thread_of(headers: Headers) -> str | None:
     """The identifier of the message that began the thread, as far as this one tells."""
-    return next(iter(references(message)), None) or identifier(message)
+    return next(iter(references(headers)), None) or identifier(headers)
 
 
 def filename(value: str) -> str | None:

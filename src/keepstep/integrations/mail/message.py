@@ -11,17 +11,19 @@ from datetime import datetime
 from email import message_from_bytes
 from email.errors import InvalidBase64LengthDefect
 from email.message import Message as Mime
+from email.policy import Compat32
 from hashlib import sha256
 from typing import Any
 
 from keepstep.integrations.mail.charset import decoded, storable
 from keepstep.integrations.mail.headers import (
+    LONGEST,
     filename,
+    headers_of,
     identifier,
     loose_base64,
     moment,
     people,
-    raw_values,
     references,
     text_of,
     thread_of,
@@ -30,6 +32,8 @@ from keepstep.integrations.mail.html_text import text_of_html
 
 SNIPPET = 200
 _DEEPEST = 50
+_MOST_LINES, _MOST_BOUNDARIES, _MOST_FOLDS = 300_000, 5_000, 2_000
+_LONGEST_OF_CONTENT = 2_048
 _ODD = (ValueError, LookupError, TypeError, AttributeError, IndexError, AssertionError)
 """What the standard library raises here and there over a message that is malformed in a way that it did not expect."""
 
@@ -84,7 +88,7 @@ def parse_message(raw: bytes, limits: Limits | None = None, *, whole: bool = Tru
     message = Message(hash=sha256(raw).hexdigest() if whole else None, truncated=not complete)
     if b"\x00" in raw[: limits.message_bytes]:
         message.defects.append("has NUL characters")
-    mime = _mime(raw[: limits.message_bytes], message)
+    mime = _mime(_bounded(raw[: limits.message_bytes], message), message)
     _read_header(mime, message)
     _Body(mime, limits, message).read()
     message.snippet = snippet_of(message.text)
@@ -99,23 +103,48 @@ def snippet_of(text: str) -> str:
     return words if len(words) <= SNIPPET else words[: SNIPPET - 1].rstrip() + "…"
 
 
+class _Bounded(Compat32):
+    """Reads headers as they come, but none that goes on without end: the library's time grows with their square."""
+
+    def header_source_parse(self, sourcelines: list[str]) -> tuple[str, str]:
+        """One header, cut where it is longer than any that means something."""
+        name, value = super().header_source_parse(sourcelines[:_MOST_FOLDS])
+        return name, value[: _LONGEST_OF_CONTENT if name.lower().startswith("content-") else LONGEST]
+
+
+_POLICY = _Bounded()
+
+
+def _bounded(raw: bytes, message: Message) -> bytes:
+    """A message without what would only keep the library busy: lines, and parts, by the hundred thousand."""
+    for mark, most in ((b"\n", _MOST_LINES), (b"\r", _MOST_LINES), (b"\n--", _MOST_BOUNDARIES)):
+        if raw.count(mark) > most:
+            place = 0
+            for _ in range(most):
+                place = raw.find(mark, place) + 1
+            raw, message.truncated = raw[:place], True
+            message.defects.append("has more lines or parts than are looked at")
+    return raw
+
+
 def _mime(raw: bytes, message: Message) -> Mime:
     try:
-        return message_from_bytes(raw)
+        return message_from_bytes(raw, policy=_POLICY)
     except (RecursionError, *_ODD):
         message.defects.append("its structure cannot be read")
         message.truncated = True
-        return message_from_bytes(header_of(raw) + b"\r\nContent-Type: text/plain\r\n\r\n")
+        return message_from_bytes(header_of(raw) + b"\r\n\r\n", policy=_POLICY)
 
 
 def _read_header(mime: Mime, message: Message) -> None:
-    message.message_id = identifier(mime)
-    message.thread_id = thread_of(mime)
-    message.in_reply_to = identifier(mime, "in-reply-to")
-    message.references = references(mime)
-    message.subject = text_of(mime, "subject")
-    message.participants, everybody = people(mime)
-    message.sent_at = moment(mime)
+    headers = headers_of(mime)
+    message.message_id = identifier(headers)
+    message.thread_id = thread_of(headers)
+    message.in_reply_to = identifier(headers, "in-reply-to")
+    message.references = references(headers)
+    message.subject = text_of(headers, "subject")
+    message.participants, everybody = people(headers)
+    message.sent_at = moment(headers)
     if not everybody:
         message.defects.append("names more people than are kept")
     if message.sent_at is None:
@@ -185,13 +214,14 @@ class _Body:
         yield text_of_html(text) if kind == "text/html" else tidy_plain(text)
 
     def _attach(self, part: Mime, number: str, kind: str, disposition: str, name: str | None, data: bytes) -> None:
+        headers = headers_of(part)
         attachment: dict[str, Any] = {
             "part": number,
             "filename": name,
             "mimeType": kind,
             "size": len(data),
-            "inline": disposition == "inline" or (disposition == "" and bool(raw_values(part, "content-id"))),
-            "contentId": identifier(part, "content-id"),
+            "inline": disposition == "inline" or (disposition == "" and "content-id" in headers),
+            "contentId": identifier(headers, "content-id"),
             "hash": sha256(data).hexdigest(),
         }
         if self._limits.attachment_bytes > 0 and len(data) <= self._room:
