@@ -4,7 +4,7 @@ Adding one is a folder beside this file and a line in ``integrations``.
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 
 from keepstep.integrations.call import Credentials
@@ -196,15 +196,17 @@ def _mail() -> Registered:
 def _mailbox(values: Values, clock: Clock | None, pacer: Pacing | None) -> Integration:
     """A mailbox by IMAP: with a token where its owner gave consent, else with a password."""
     place = address.place_of(values.base_url)
-    token = None
+    account = Account(place.host, place.user, place.port, place.security, values.api_key)
     if values.tokens is not None and values.client is not None:
         proof = _consented(values, gmail.IMAP, clock)
 
         async def token() -> str:
             return (await proof.headers())["Authorization"].partition(" ")[2]
 
+        account = replace(account, token=token, renew=proof.renew)
+
     return Mail(
-        Account(place.host, place.user, place.port, place.security, values.api_key, token),
+        account,
         folders=place.folders,
         limits=place.limits,
         page_size=values.page_size,

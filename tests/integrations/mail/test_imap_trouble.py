@@ -12,14 +12,14 @@ from aiohttp import web
 
 from keepstep.integrations.mail.connector import Mail
 from keepstep.integrations.mail.session import Account, Security, Timeouts
-from keepstep.model.errors import AuthFailed, NotData, Permanent, RateLimited, Transient, UpstreamError
+from keepstep.model.errors import AuthFailed, NeedsReconnect, NotData, Permanent, RateLimited, Transient, UpstreamError
 from tests.integrations.mail.truth import Table, connector
 from tests.integrations.mail.wire import says, way_to
 from tests.integrations.upstream import read_all, until
 from tests.support.clock import HurriedClock
 from tests.support.dovecot import PASSWORD, Dovecot, dovecot, mail
 
-TOKEN = "ya29.invented-access-token-0123456789"
+TOKEN, REVOKED = "ya29.invented-access-token-0123456789", "revoked-token-0123456789"
 
 
 def at(
@@ -230,17 +230,24 @@ async def introspection(valid: set[str]) -> AsyncIterator[str]:
 
 
 async def test_a_token_lets_in_and_is_asked_for_anew_for_each_session() -> None:
-    tokens = iter([TOKEN, TOKEN, "revoked-token-0123456789"])
+    tokens = iter([TOKEN, TOKEN, REVOKED, TOKEN, REVOKED, REVOKED])
+    renewed = 0
 
     async def token() -> str:
         return next(tokens)
+
+    async def renew() -> bool:
+        nonlocal renewed
+        renewed += 1
+        return True
 
     async with introspection({TOKEN}) as url:
         with dovecot(introspection_url=url) as server:
             mailbox = server.mailbox("alice@example.test")
             mailbox.add(mail("by token"))
-            client, table = Mail(Account("127.0.0.1", mailbox.user, server.port, "none", token=token)), Table()
-            for _ in range(2):
+            account = Account("127.0.0.1", mailbox.user, server.port, "none", token=token, renew=renew)
+            client, table = Mail(account), Table()
+            for _ in range(3):  # the third time the first token is refused, and the next one is good
                 await table.sync(client)
                 table.compare(mailbox)
                 await client.aclose()
@@ -248,5 +255,6 @@ async def test_a_token_lets_in_and_is_asked_for_anew_for_each_session() -> None:
             error = await error_of(client)
 
     assert next(tokens, None) is None
-    assert (type(error), error.code) == (AuthFailed, "mailbox-refused")
-    assert "revoked-token" not in f"{error!r} {error.answer}"
+    assert renewed == 2
+    assert (type(error), error.code) == (NeedsReconnect, "needs-reconnect")
+    assert REVOKED not in f"{error!r} {error.answer}"

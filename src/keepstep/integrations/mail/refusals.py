@@ -12,7 +12,16 @@ from types import MappingProxyType
 
 from imapclient.exceptions import IMAPClientAbortError, IMAPClientError, LoginError, ProtocolError
 
-from keepstep.model.errors import Answer, AuthFailed, NotData, Permanent, RateLimited, Transient, UpstreamError
+from keepstep.model.errors import (
+    Answer,
+    AuthFailed,
+    NeedsReconnect,
+    NotData,
+    Permanent,
+    RateLimited,
+    Transient,
+    UpstreamError,
+)
 
 FACTS: Mapping[str, object] = MappingProxyType(
     {
@@ -36,9 +45,10 @@ BUSY_SECONDS = 60.0
 
 
 def named(
-    error: BaseException, command: str, host: str, secrets: tuple[str, ...], *, folder: str = ""
-) -> UpstreamError:
-    """The error in words. ``secrets`` are blotted out of what the server said."""
+    error: BaseException, command: str, host: str, secrets: tuple[str, ...], *, folder: str = "",
+    by_token: bool = False,
+) -> UpstreamError:  # fmt: skip
+    """The error in words. ``secrets`` are blotted out of what the server said. ``by_token``: it rests on a consent."""
     said = _said(error, secrets)
     answer = Answer("IMAP", f"{command} {folder}".strip(), None, "", said)
     facts = {**FACTS, "host": host, "path": folder or "the mailbox", "detail": said}
@@ -62,7 +72,7 @@ def named(
             code = "connect-timeout" if command == "CONNECT" else "answer-timeout"
             return Transient.named(code, facts=facts, answer=answer, stops_run=True)
         case LoginError():
-            return _not_let_in(said, facts, answer)
+            return _not_let_in(said, facts, answer, by_token)
         case IMAPClientAbortError() | ConnectionError():
             if _is_busy(said):
                 return RateLimited.named("mailbox-busy", facts=facts, after=BUSY_SECONDS, answer=answer)
@@ -80,12 +90,17 @@ def named(
             return NotData.named("not-imap", facts=facts, answer=answer)
 
 
-def _not_let_in(said: str, facts: Mapping[str, object], answer: Answer) -> UpstreamError:
+def _not_let_in(said: str, facts: Mapping[str, object], answer: Answer, by_token: bool) -> UpstreamError:
     codes = set(_CODE.findall(said.upper()))
     if codes & _TOO_MUCH or (_is_busy(said) and "AUTHENTICATIONFAILED" not in codes):
         return RateLimited.named("mailbox-busy", facts=facts, after=BUSY_SECONDS, answer=answer)
     if codes & _LATER:
         return Transient.named("upstream-failed", facts={**facts, "status": "login"}, answer=answer, stops_run=True)
+    if by_token:
+        detail = {"detail": "it does not let us in with it"}
+        return NeedsReconnect.named(
+            "needs-reconnect", facts={**facts, "title": "The mail server", **detail}, answer=answer
+        )
     return AuthFailed.named("mailbox-refused", facts=facts, answer=answer)
 
 

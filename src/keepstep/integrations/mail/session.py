@@ -41,7 +41,7 @@ logging.getLogger("imapclient").setLevel(logging.WARNING)
 class Account:
     """One mailbox and how to get into it: by ``password``, or by a ``token`` for XOAUTH2 that is asked for when needed.
 
-    ``security``: ``none`` is taken for this machine only.
+    ``renew``: the token was refused; whether there is a better one now. ``security``: ``none`` is for this machine only.
     """
 
     host: str
@@ -50,6 +50,7 @@ class Account:
     security: Security = "tls"
     password: str = field(default="", repr=False)
     token: Callable[[], Awaitable[str]] | None = field(default=None, repr=False)
+    renew: Callable[[], Awaitable[bool]] | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,11 +186,15 @@ class Session:
         patience: float = LONGEST_SLEEP,
     ) -> T:
         """Ask until there is an answer, or an error that asking again does not mend. Raises ``UpstreamError``."""
-        attempt = 1
+        attempt, renew = 1, self.account.renew
         async with self._one_at_a_time:
             while True:
                 try:
                     return await self._once(command, work, folder, name, patience)
+                except AuthFailed:
+                    if renew is None or not await renew():
+                        raise
+                    renew = None
                 except UpstreamError as error:
                     delay = decide_retry(error, attempt, self._rng, max_attempts=max_attempts)
                     if delay is None:
@@ -249,7 +254,7 @@ class Session:
         except Exception as error:
             told = named(
                 error, step, self.account.host, (self._secret, self.account.password),
-                folder=folder.name if folder is not None else name,
+                folder=folder.name if folder is not None else name, by_token=self.account.token is not None,
             )  # fmt: skip
             if cuts == self._cuts and (step != command or not isinstance(told, Permanent)):
                 self._interrupt()
