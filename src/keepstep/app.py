@@ -60,11 +60,15 @@ _CREDENTIALS = {"doorloop": ("apiKey",)}
 
 
 class App:
-    """Keepstep with these settings: what ``cli`` calls its parts. Nothing is opened before ``open``."""
+    """Keepstep with these settings: what ``cli`` calls its parts. Nothing is opened before ``open``.
+
+    ``registered`` are the integrations with one connection that all share, ``known`` those of owners as well.
+    """
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
-        self.registered = MappingProxyType({key: one for key, one in integrations().items() if not one.per_owner})
+        self.known = integrations()
+        self.registered = MappingProxyType({key: one for key, one in self.known.items() if not one.per_owner})
         self._stored_secrets: frozenset[str] = frozenset()
 
     @property
@@ -170,7 +174,7 @@ class App:
         problems = [*self.settings.problems, *unknown_entities(self.settings, known), *oddities(self.settings)]
         advice = [
             Advice(about=key, message=message, fix=fix)
-            for key, registered in integrations().items()
+            for key, registered in self.known.items()
             for message, fix in registered.warnings(self.values(key))
         ]
         if self.embedded and self.settings.direct_database_url is not None:

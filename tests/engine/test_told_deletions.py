@@ -31,7 +31,7 @@ def page(*keys: str, **given: Any) -> Page:
 class Scripted:
     """An upstream that gives the pages it was told to, one script for each reading."""
 
-    key, title, base_url = "scripted", "Scripted", ""
+    key, title, base_url, requests = "scripted", "Scripted", "", 0
     entities = (THINGS,)
 
     def __init__(self) -> None:
@@ -244,6 +244,32 @@ async def test_a_delta_of_lost_changes_reads_everything_and_finds_what_is_gone(s
     assert await story.live() == ["t0", "t2", "t9"]
     [event] = [event for event in story.events if event.type == "changes-lost"]
     assert event.level == "info"
+
+
+async def test_what_a_full_reading_learned_holds_once_it_has_ended(story: Story) -> None:
+    """Else the next delta would go on from there, and nothing would tell of what was to be deleted."""
+    await story.load()
+    look = [page("t0", total=1, facts={"token": "new"})]
+
+    await story.run(look, [Transient("No.")], mode=Mode.BACKFILL)
+    between = await story.sync.sql("SELECT facts FROM keepstep.entity_states WHERE facts <> '{}'")
+    await story.run(look, mode=Mode.BACKFILL)
+
+    assert between == []
+    assert await story.sync.value("SELECT facts FROM keepstep.entity_states") == {"token": "new"}
+    assert await story.live() == ["t0"]
+
+
+@pytest.mark.parametrize(("total", "kept"), [(2, {}), (1, {"token": "new"})])
+async def test_an_unproven_reading_with_rows_that_stay_leaves_nothing_to_go_on_from(
+    story: Story, total: int, kept: dict[str, str]
+) -> None:
+    await story.load()
+    look = [page("t0", total=total, facts={"token": "new"})]
+
+    await story.run(*[look] * (3 if total == 2 else 2), mode=Mode.BACKFILL)
+
+    assert await story.sync.value("SELECT facts FROM keepstep.entity_states") == kept
 
 
 async def test_changes_that_are_lost_in_the_middle_leave_no_checkpoint_that_leads_nowhere(story: Story) -> None:

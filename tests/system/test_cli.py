@@ -102,9 +102,14 @@ def test_without_a_key_a_run_says_so_and_everything_else_works(command: Keepstep
     refused, usable = ("run doorloop", "ping doorloop"), ("runs", "dlq list", "held list", "config show", "doctor")
     all_ended = command.all(*refused, *usable, DOORLOOP_API_KEY="", DOORLOOP_BASE_URL="")
 
-    for ended in all_ended[:2]:
-        assert (ended.code, ended.error.splitlines()[0]) == (1, "Error: DoorLoop has no API key.")
-        assert "DOORLOOP_API_KEY" in ended.error
+    run, ping = all_ended[:2]
+    assert (run.code, run.error.splitlines()[0]) == (1, "Error: DoorLoop has no API key.")
+    assert "DOORLOOP_API_KEY" in run.error
+    assert (ping.code, "DoorLoop has no API key." in ping.out, "Fix: Set DOORLOOP_API_KEY" in ping.out) == (
+        1,
+        True,
+        True,
+    )
     assert [ended.code for ended in all_ended[2:]] == [0] * len(usable)
 
 

@@ -237,10 +237,12 @@ class Apply:
             connection, self._session, name, pages=len(batch.pages), expected_pages=self._pages, counts=counts,
             requests=sum(page.requests for page in batch.pages), total=progress.total,
         )  # fmt: skip
+        facts = next((page.facts for page in reversed(batch.pages) if page.facts is not None), None)
+        if self._full and facts is not None:
+            progress.facts = dict(facts)
         async with connection.pipeline():
             await self._keep(connection, last.cursor, progress)
-            facts = next((page.facts for page in reversed(batch.pages) if page.facts is not None), None)
-            if facts is not None:
+            if facts is not None and not self._full:
                 await checkpoints.put_facts(connection, self._session.connection_id, name, facts)
             await runs.tell(connection, self._session, self._announce(batch, counts, progress))
 
@@ -292,6 +294,9 @@ class Apply:
             why = "went while it was read and" if proof.complete else "that were not seen"
             words, level = f"{words}; {stay} rows {why} stay", "warning"
         await seen.drop(connection)
+        # What a full reading learned says "everything up to here is in": not so while rows stay that may be gone.
+        if progress.facts is not None and not stay:
+            await checkpoints.put_facts(connection, owner, name, progress.facts)
         watermark = progress.high if progress.whole else None
         return await self._finish(connection, progress, state, words, watermark=watermark, deleted=deleted, level=level)
 

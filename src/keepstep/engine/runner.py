@@ -187,7 +187,11 @@ class Runner:
         kind = DryRun if request.dry_run else Apply
         sink: Sink = kind(session, shape.entity, shape.mapping, destination, request, self._policy, reporter.event)
 
-        def wrote(_batch: Batch, _counts: Counts, _progress: Progress) -> None:
+        counted = self._integration.requests
+
+        def wrote(batch: Batch, _counts: Counts, _progress: Progress) -> None:
+            nonlocal counted
+            counted += sum(page.requests for page in batch.pages)
             if reporter.last is not None:
                 self._tell(reporter.last)
             session.moved = True
@@ -198,6 +202,9 @@ class Runner:
             except UpstreamError:
                 await self._remember(shape, writes=writes)
                 raise
+            finally:
+                if (more := self._integration.requests - counted) > 0:
+                    session.uncounted[entity.name] = session.uncounted.get(entity.name, 0) + more
             await self._remember(shape, writes=writes)
             return outcome
 
@@ -220,6 +227,7 @@ class Runner:
 
     async def _end(self, session: RunSession, error: UpstreamError | None) -> None:
         async def work(connection: Connection, _now: datetime) -> Event:
+            await runs.count_requests(connection, session)
             ended = await runs.entity_results(connection, session)
             state = State.FAILED if ended["failed"] else State.HELD if ended["held"] else State.SUCCEEDED
             event = _finished(session.run_id, state)
@@ -234,6 +242,7 @@ class Runner:
         event = Event("run-failed", f"Run {session.run_id} failed: {details['message']}", level="error", data=details)
 
         async def work(connection: Connection, _now: datetime) -> None:
+            await runs.count_requests(connection, session)
             await runs.finish(connection, session, State.FAILED, event, details)
 
         try:
@@ -251,6 +260,7 @@ class Runner:
         event = Event("run-stopped", words, level="warning")
 
         async def write(connection: Connection, _now: datetime) -> None:
+            await runs.count_requests(connection, session)
             await runs.finish(connection, session, State.STOPPED, event, None)
 
         with contextlib.suppress(KeepstepError):
@@ -266,6 +276,7 @@ class Runner:
         event = Event("run-given-back", f"Run {session.run_id} is given back; the next worker goes on from here.")
 
         async def write(connection: Connection, _now: datetime) -> None:
+            await runs.count_requests(connection, session)
             await runs.give_back(connection, session, event)
 
         with contextlib.suppress(KeepstepError, TimeoutError):  # it was stopped, or the database is away
@@ -312,6 +323,7 @@ class Runner:
 
         async def work(connection: Connection, _now: datetime) -> Event:
             moved = session.moved
+            await runs.count_requests(connection, session)
             if for_breaker and not moved and await runs.waits(connection, session.run_id) >= _BREAKER_WAITS:
                 await runs.finish(connection, session, State.FAILED, failed, details)
                 return failed

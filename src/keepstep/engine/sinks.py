@@ -3,7 +3,7 @@
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Protocol
+from typing import Any, Protocol
 
 import msgspec
 
@@ -21,7 +21,8 @@ class Progress(msgspec.Struct):
 
     ``look`` counts the passes of a full reading from 1, ``whole_looks`` those that were read to their end, ``proven``
     is the last one that was complete (0: none). ``high`` is the watermark to be. ``whole``: one look received every
-    record, so that the watermark may move. ``abandoned``: a person reset the checkpoint.
+    record, so that the watermark may move. ``abandoned``: a person reset the checkpoint. ``facts``: what a full reading
+    has learned of upstream so far; they hold once it has ended.
     """
 
     since: datetime | None = None
@@ -32,6 +33,7 @@ class Progress(msgspec.Struct):
     whole: bool = False
     seen: str | None = None
     abandoned: bool = False
+    facts: dict[str, Any] | None = None
     tallies: dict[int, Tally] = msgspec.field(default_factory=dict)
 
     def add(self, batch: Batch) -> None:

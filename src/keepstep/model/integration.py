@@ -192,6 +192,11 @@ class Integration(Protocol):
     base_url: str
     entities: tuple[Entity, ...]
 
+    @property
+    def requests(self) -> int:
+        """How many requests have been sent, every attempt and every page fetched ahead counted."""
+        ...
+
     async def ping(self) -> Ping:
         """Ask the cheapest question that proves host, path and credentials. Never raises for what upstream does."""
         ...

@@ -207,6 +207,14 @@ async def count_flush(
         raise AlreadyCounted
 
 
+async def count_requests(connection: Connection, session: RunSession) -> None:
+    """Add the requests that no page told of: failed ones, and pages fetched ahead. Comes before the run's end."""
+    if session.uncounted:
+        names, counts = list(session.uncounted), list(session.uncounted.values())
+        parameters = {"run": session.run_id, "entities": names, "requests": counts}
+        await connection.execute(_RUNS["count_requests"], parameters)
+
+
 async def finish_entity(
     connection: Connection,
     session: RunSession,
@@ -312,7 +320,7 @@ async def hold_off(connection: Connection, integration: str) -> int:
 async def is_active(connection: Connection, owner: int) -> bool:
     """Whether a live run holds the connection."""
     holder = await (await connection.execute(_LOCKS["holder"], {"connection": owner})).fetchone()
-    return bool(holder and holder["alive"])
+    return bool(holder and holder["is_fresh"] and holder["is_there"])
 
 
 async def settle_held(connection: Connection, run_id: int, entity: str, *, deleted: int) -> None:

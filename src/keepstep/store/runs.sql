@@ -59,6 +59,13 @@ SET pages = pages + %(pages)s, rows = rows + %(rows)s, inserted = inserted + %(i
 WHERE run_id = %(run)s AND entity = %(entity)s AND pages = %(expected_pages)s
 RETURNING pages
 
+-- name: count_requests
+-- In the transaction that ends or interrupts the run: said again, the run is not running any more and nothing is added.
+UPDATE keepstep.run_entities e SET requests = e.requests + n.requests
+FROM unnest(%(entities)s::text[], %(requests)s::bigint[]) AS n (entity, requests)
+WHERE e.run_id = %(run)s AND e.entity = n.entity
+  AND EXISTS (SELECT FROM keepstep.runs r WHERE r.id = %(run)s AND r.state = 'running')
+
 -- name: finish_entity
 UPDATE keepstep.run_entities
 SET state = %(state)s, finished_at = now(), completeness = %(completeness)s, error = %(error)s, report = %(report)s,

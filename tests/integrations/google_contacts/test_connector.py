@@ -57,6 +57,20 @@ async def test_each_answer_says_what_happened_and_what_to_do(
     assert fix in raised.value.fix
 
 
+async def test_a_token_that_google_repeats_in_an_answer_is_not_shown(upstream: GoogleUpstream) -> None:
+    echo = raw(person("people/echo", biographies=[{"value": f"Bearer {upstream.secret}"}]))
+    upstream.emulator.reset(people=0)
+    upstream.emulator.inject(bytes(echo), "people/echo")
+    upstream.emulator.fault("truncate", variant="body", keep=0.97, count=None)
+
+    with pytest.raises(UpstreamError) as raised:
+        await read_all(upstream.google(), CONNECTIONS)
+
+    assert raised.value.answer is not None
+    assert "Bearer ****" in raised.value.answer.snippet
+    assert upstream.secret not in f"{raised.value} {raised.value.answer}"
+
+
 async def test_every_request_of_a_reading_and_of_those_after_it_asks_the_same(upstream: GoogleUpstream) -> None:
     facts = facts_of(await read_all(upstream.google(page_size=40), CONNECTIONS))
     upstream.emulator.change(update=90)

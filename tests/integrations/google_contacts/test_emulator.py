@@ -17,13 +17,15 @@ async def asked(upstream: GoogleUpstream, expect: int = 200, **params: Any) -> A
     token = params.pop("access_token", upstream.secret)
     headers = {"Authorization": f"Bearer {token}"} if token else {}
     given = {name: str(value) for name, value in {**ALL, **params}.items() if value is not None}
-    async with aiohttp.ClientSession() as session:
-        async with session.get(upstream.base_url + PATH, params=given, headers=headers) as answer:
-            assert answer.status == expect, await answer.text()
-            body = await answer.json()
-            if "Retry-After" in answer.headers:
-                body["retryAfter"] = answer.headers["Retry-After"]
-            return body
+    async with (
+        aiohttp.ClientSession(headers=headers) as session,
+        session.get(upstream.base_url + PATH, params=given) as answer,
+    ):
+        assert answer.status == expect, await answer.text()
+        body = await answer.json()
+        if "Retry-After" in answer.headers:
+            body["retryAfter"] = answer.headers["Retry-After"]
+        return body
 
 
 async def everything(upstream: GoogleUpstream, **params: Any) -> list[Any]:

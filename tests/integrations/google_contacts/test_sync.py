@@ -151,7 +151,7 @@ async def test_a_mass_deletion_that_upstream_tells_waits_for_a_person_too(google
     assert counts_of(await google.delta()) == {}
 
 
-async def test_the_sync_token_commits_with_the_last_page_and_not_before(google: GoogleSync) -> None:
+async def test_the_sync_token_is_kept_when_the_reading_has_ended_and_not_before(google: GoogleSync) -> None:
     google.emulator.fault("503", page=3, forever=True)
     failed = await google.delta(flush_rows=1)
     assert failed.result == "failed"

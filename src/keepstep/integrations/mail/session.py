@@ -41,7 +41,7 @@ logging.getLogger("imapclient").setLevel(logging.WARNING)
 class Account:
     """One mailbox and how to get into it: by ``password``, or by a ``token`` for XOAUTH2 that is asked for when needed.
 
-    ``renew``: the token was refused; whether there is a better one now. ``security``: ``none`` is for this machine only.
+    ``renew``: the token was refused; whether there is a better one. ``security``: ``none`` is for this machine only.
     """
 
     host: str
