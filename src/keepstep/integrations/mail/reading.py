@@ -33,7 +33,7 @@ from keepstep.integrations.mail.refusals import FACTS
 from keepstep.integrations.mail.session import CHUNK, Session
 from keepstep.integrations.mail.structure import attachments_in
 from keepstep.model.errors import ChangesLost, NotData, Permanent
-from keepstep.model.integration import Mode, Page, Reading
+from keepstep.model.integration import Json, Mode, Page, Reading
 from keepstep.reliability.clock import Clock
 
 BATCH_BYTES = 8 * 1024 * 1024
@@ -81,6 +81,7 @@ class MailboxReading:
         self._gone: list[str] = []
         self._anew = False
         self._durable: Position | None = None
+        self._told = reading.facts
         self._since_facts = 0
         self._counted = session.requests
 
@@ -328,9 +329,11 @@ class MailboxReading:
     ) -> Page:
         # Facts of a large mailbox are large: they do not come with every page. The cursor never goes beyond them.
         self._since_facts += 1
-        facts = None
+        facts: Json | None = None
         if batch.ended or last or self._since_facts > self._mailbox.size // ROWS_WITHOUT_FACTS:
-            facts, self._durable, self._since_facts = self._mailbox.facts(), onward, 0
+            known, self._durable, self._since_facts = self._mailbox.facts(), onward, 0
+            facts = None if known == self._told else known
+            self._told = known
         assert self._durable is not None  # noqa: S101 - set when reading began
         sent = self._session.requests
         page = Page(
