@@ -85,6 +85,11 @@ def _postgres_packages() -> tuple[str, ...]:
     return (found[1], f"{found[1]}-cron")
 
 
+def _in_sbin(_: Part) -> Iterator[Path]:
+    """PATH, and where servers lie that are not on the PATH of ordinary users."""
+    return (Path(place) for place in (*os.get_exec_path(), "/usr/local/sbin", "/usr/sbin") if place)
+
+
 PARTS = (
     Part(
         "pgbouncer", ("pgbouncer",), _on_path, lambda: ("pgbouncer",), "usr/sbin",
@@ -97,6 +102,10 @@ PARTS = (
     Part(
         "chromium", ("chromium",), _on_path, lambda: ("chromium",), "usr/lib/chromium",
         "chromium (Debian, Fedora, Homebrew: the package chromium; it must be on PATH under this name)",
+    ),
+    Part(
+        "dovecot", ("dovecot",), _in_sbin, lambda: ("dovecot-imapd",), "usr/sbin",
+        "Dovecot 2.3 (Debian 12, Ubuntu 24.04: the package dovecot-imapd; Fedora: dovecot)",
     ),
 )  # fmt: skip
 

@@ -104,6 +104,8 @@ class App:
         if key == "google_contacts":
             size = settings.google_contacts_page_size
             return Values(settings.google_contacts_base_url, "", size, client=self._google)
+        if key == "mail":
+            return Values(settings.gmail_base_url, "", settings.gmail_page_size, client=self._google)
         assert key == "doorloop", key  # noqa: S101 - one that all share so far
         return Values(
             base_url=settings.doorloop_base_url,

@@ -1,7 +1,9 @@
 """Servers that refuse to run as root, for the length of a test: a pgbouncer, and a PostgreSQL with pg_cron."""
 
 import contextlib
+import grp
 import os
+import pwd
 import shutil
 import signal
 import socket
@@ -14,7 +16,7 @@ from tools.system_parts import needed
 
 from keepstep.store import embedded_identity as identities
 from keepstep.store.embedded import NO_NAMESPACES
-from keepstep.store.embedded_identity import Identity
+from keepstep.store.embedded_identity import Identity, Itself, Namespace
 from tests.support.server import eventually, fast_place
 
 POOLER = """\
@@ -69,6 +71,31 @@ class Ordinary:
         path.write_text(text)
         os.chown(path, self._identity.owner, -1)
         return path
+
+    @property
+    def owner(self) -> int:
+        """Whose its files are."""
+        return self._identity.owner
+
+    @property
+    def uid(self) -> int:
+        """Its user id, as its programs see it."""
+        return self._identity.uid if isinstance(self._identity, Namespace) else self._identity.owner
+
+    @property
+    def gid(self) -> int:
+        """Its group id, as its programs see it."""
+        return os.getegid() if isinstance(self._identity, Itself) else self._identity.gid
+
+    @property
+    def name(self) -> str:
+        """Its user's name."""
+        return pwd.getpwuid(self.uid).pw_name
+
+    @property
+    def group(self) -> str:
+        """Its group's name."""
+        return grp.getgrgid(self.gid).gr_name
 
     @property
     def said(self) -> str:

@@ -37,3 +37,18 @@ class GoogleSettings(BaseSettings):
         Ge(1),
         Le(1000),
     ] = 1000
+    gmail_base_url: Annotated[
+        str,
+        Variable(
+            "GMAIL_BASE_URL",
+            "Where the Gmail API answers. Another address than Google's is an emulator's, OAuth endpoints included.",
+            "http:// or https:// address",
+        ),
+        AfterValidator(rules.web_address),
+    ] = "https://gmail.googleapis.com"
+    gmail_page_size: Annotated[
+        int,
+        Variable("GMAIL_PAGE_SIZE", "Messages asked for in one request.", outside=("default", "nearest")),
+        Ge(1),
+        Le(50),
+    ] = 50

@@ -28,13 +28,15 @@ class Credentials(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """One request: a GET, or a POST of a ``form``."""
+    """One request: a GET, or a POST of a ``form`` or of a ``body`` that is of the type ``content_type``."""
 
     path: str
     params: Mapping[str, str | int]
     form: Mapping[str, str] | None = None
+    body: bytes | None = None
+    content_type: str = ""
 
     @property
     def method(self) -> str:
         """What HTTP calls it."""
-        return "GET" if self.form is None else "POST"
+        return "GET" if self.form is None and self.body is None else "POST"

@@ -6,6 +6,7 @@ from typing import Any
 
 from keepstep.integrations.doorloop.emulator import options as doorloop
 from keepstep.integrations.google_contacts.emulator import options as google_contacts
+from keepstep.integrations.mail.gmail.emulator import options as gmail
 
 Serve = Callable[..., Coroutine[Any, Any, None]]
 """``serve(options, host=..., port=..., started=...)``, until cancelled; ``started`` is told the base URL."""
@@ -33,8 +34,8 @@ class Emulated:
 
 
 def emulators() -> Mapping[str, Emulated]:
-    """Every emulator by its integration's key."""
-    return {one.key: one for one in (_doorloop(), _google_contacts())}
+    """Every emulator by its name: its integration's key, but for mail, which Gmail is one way to."""
+    return {one.key: one for one in (_doorloop(), _google_contacts(), _gmail())}
 
 
 def _doorloop() -> Emulated:
@@ -72,4 +73,25 @@ def _google_contacts() -> Emulated:
             ("faults", '{"kind": "429", "page": 1}'),
         ),
         google_contacts.MEANINGS,
+    )  # fmt: skip
+
+
+def _gmail() -> Emulated:
+    def load() -> Serve:
+        from keepstep.integrations.mail.gmail.emulator.server import serve_forever
+
+        return serve_forever
+
+    return Emulated(
+        "gmail", "Gmail", gmail.EmulatorOptions, gmail.CHOICES, load, "",
+        "/gmail/v1/users/me/messages?maxResults=2",
+        lambda options, url: {
+            "GMAIL_BASE_URL": url, "GOOGLE_CLIENT_ID": options.client_id, "GOOGLE_CLIENT_SECRET": options.client_secret,
+        },
+        (
+            ("changes", '{"create": 3, "label": 10, "trash": 1, "delete": 2}'),
+            ("expire", "{}"),
+            ("faults", '{"kind": "usage-limit", "path": "batch", "retry_after": 5}'),
+        ),
+        gmail.MEANINGS,
     )  # fmt: skip

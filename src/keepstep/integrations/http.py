@@ -136,6 +136,19 @@ class HttpClient:
         """Send a form until an answer is data, or an error is final. Raises ``UpstreamError``."""
         return await self._until_data(Call(path, {}, form), max_attempts, patience)
 
+    async def post_body(
+        self,
+        path: str,
+        body: bytes,
+        content_type: str,
+        *,
+        max_attempts: int = MAX_ATTEMPTS,
+        patience: float = LONGEST_SLEEP,
+    ) -> Response:
+        """Send a body until an answer is data, or an error is final. Sending it twice must do no harm."""
+        call = Call(path, {}, body=body, content_type=content_type)
+        return await self._until_data(call, max_attempts, patience)
+
     async def _until_data(self, call: Call, max_attempts: int, patience: float) -> Response:
         attempt = 1
         sent = _Sent()
@@ -217,8 +230,8 @@ class HttpClient:
                 call.method,
                 self.base_url.rstrip("/") + call.path,
                 params=call.params,
-                data=call.form,
-                headers=proof,
+                data=call.form if call.body is None else call.body,
+                headers=proof if call.body is None else {**proof, "Content-Type": call.content_type},
                 allow_redirects=False,
                 proxy=self._proxy,
                 middlewares=(sent,),

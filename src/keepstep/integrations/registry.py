@@ -4,7 +4,7 @@ Adding one is a folder beside this file and a line in ``integrations``.
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 
 from keepstep.integrations.call import Credentials
@@ -15,6 +15,10 @@ from keepstep.integrations.google_contacts import connector as google
 from keepstep.integrations.google_contacts.advice import config_warnings as google_warnings
 from keepstep.integrations.google_contacts.answers import DEFAULT_BASE_URL as GOOGLE_BASE_URL
 from keepstep.integrations.google_contacts.answers import WINDOWS as GOOGLE_WINDOWS
+from keepstep.integrations.mail import address
+from keepstep.integrations.mail.connector import Mail
+from keepstep.integrations.mail.gmail import connector as gmail
+from keepstep.integrations.mail.session import Account
 from keepstep.integrations.oauth import Client, OAuth, Provider
 from keepstep.integrations.tokens import Access, FixedToken, NoTokens, TokenStore
 from keepstep.model.errors import BadRequest
@@ -79,7 +83,7 @@ class Registered:
 
 def integrations() -> Mapping[str, Registered]:
     """Every integration by its key."""
-    return MappingProxyType({one.key: one for one in (_doorloop(), _google_contacts())})
+    return MappingProxyType({one.key: one for one in (_doorloop(), _google_contacts(), _mail())})
 
 
 def integration(key: str) -> Registered:
@@ -116,20 +120,23 @@ def _doorloop() -> Registered:
     )
 
 
+def _consented(values: Values, provider: Provider, clock: Clock | None) -> Credentials:
+    """What proves that an owner's account may be read."""
+    if values.tokens is not None and values.client is not None:
+        renewal = OAuth(provider, values.client, clock=clock)
+        return Access(values.tokens, renewal, title=provider.title, clock=clock)
+    if values.api_key.strip():
+        return FixedToken(values.api_key.strip())
+    why = "no account is connected" if values.client else "this application has no client id"
+    return NoTokens(provider.title, why)
+
+
 def _google_contacts() -> Registered:
     title = google.GoogleContacts.title
 
-    def credentials(values: Values, clock: Clock | None) -> Credentials:
-        if values.tokens is not None and values.client is not None:
-            renewal = OAuth(google.provider_for(values.base_url), values.client, clock=clock)
-            return Access(values.tokens, renewal, title=title, clock=clock)
-        if values.api_key.strip():
-            return FixedToken(values.api_key.strip())
-        return NoTokens(title, "no account is connected" if values.client else "this application has no client id")
-
     def build(values: Values, clock: Clock | None, pacer: Pacing | None) -> Integration:
         return google.GoogleContacts(
-            credentials=credentials(values, clock),
+            credentials=_consented(values, google.provider_for(values.base_url), clock),
             base_url=values.base_url,
             page_size=values.page_size,
             max_concurrency=values.max_concurrency,
@@ -151,4 +158,59 @@ def _google_contacts() -> Registered:
         _build=build,
         per_owner=True,
         provider=lambda values: google.provider_for(values.base_url),
+    )
+
+
+def _mail() -> Registered:
+    """One integration, two ways: the Gmail API, and IMAP where the address is one of an IMAP server."""
+
+    def build(values: Values, clock: Clock | None, pacer: Pacing | None) -> Integration:
+        if address.is_imap(values.base_url):
+            return _mailbox(values, clock, pacer)
+        return gmail.Gmail(
+            credentials=_consented(values, gmail.provider_for(values.base_url), clock),
+            base_url=values.base_url,
+            page_size=values.page_size,
+            max_concurrency=values.max_concurrency,
+            rate_limit_rps=values.rate_limit_rps,
+            clock=clock,
+            pacer=pacer,
+        )
+
+    return Registered(
+        key=Mail.key,
+        title=Mail.title,
+        icon="mail",
+        colour="#b3541e",
+        default_base_url=address.GMAIL,
+        entities=Mail.entities,
+        limits="Gmail counts units: 5 to 20 for a message, 6,000 to 15,000 a minute for each account; then 403 or 429",
+        windows=(),
+        warnings=lambda values: address.config_warnings(values.base_url),
+        _build=build,
+        per_owner=True,
+        provider=lambda values: gmail.provider_for(values.base_url),
+    )
+
+
+def _mailbox(values: Values, clock: Clock | None, pacer: Pacing | None) -> Integration:
+    """A mailbox by IMAP: with a token where its owner gave consent, else with a password."""
+    place = address.place_of(values.base_url)
+    account = Account(place.host, place.user, place.port, place.security, values.api_key)
+    if values.tokens is not None and values.client is not None:
+        proof = _consented(values, gmail.IMAP, clock)
+
+        async def token() -> str:
+            return (await proof.headers())["Authorization"].partition(" ")[2]
+
+        account = replace(account, token=token, renew=proof.renew)
+
+    return Mail(
+        account,
+        folders=place.folders,
+        limits=place.limits,
+        page_size=values.page_size,
+        clock=clock,
+        pacer=pacer,
+        base_url=values.base_url,
     )

@@ -173,6 +173,32 @@ OF_UPSTREAM = (
         "It is tried again by itself; if it stays so, ask {title}'s support.",
     ),
     Fault(
+        "mailbox-refused", "error", "The mail server does not let us in",
+        "The mail server {host} refused the user name with its password or token.", _NOTHING_READ,
+        "Give the connection a current password, or connect the account again; many providers want an app password.",
+    ),
+    Fault(
+        "mail-in-clear", "error", "The mail connection is not encrypted",
+        "The password is not sent to {host} without encryption.", _NOTHING_READ,
+        "Choose tls (port 993) or starttls (port 143) for the connection.",
+    ),
+    Fault(
+        "mailbox-busy", "warning", "The mail server asks for a pause",
+        "The mail server {host} is asked too much: {detail}.", "The run waits and goes on by itself; nothing is lost.",
+        "Nothing to do. If it stays so, close other mail programs of this account or take a longer interval.",
+    ),
+    Fault(
+        "folder-refused", "error", "A mail folder cannot be read",
+        "The mail server {host} refused to give {path}: {detail}.",
+        "What was read before stays; this mailbox grows old until it can be read again.",
+        "Check that the folder is there and may be read, or choose other folders.",
+    ),
+    Fault(
+        "not-imap", "error", "The server does not speak IMAP",
+        "{host} answered something that is not IMAP.", _NOTHING_READ,
+        "Check host, port and encryption of the connection: usually port 993 with TLS.",
+    ),
+    Fault(
         "breaker-open", "warning", "The circuit breaker is open",
         "{title} failed too often in a row: nothing is sent to it for another {count}.",
         "Nothing is asked of upstream for a while; runs wait, and the tables grow old.",

@@ -1,0 +1,192 @@
+"""The Gmail connector: asks the Gmail API for the messages of one account."""
+
+import asyncio
+import random
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+from dataclasses import replace
+
+import msgspec
+
+from keepstep.integrations.call import Credentials
+from keepstep.integrations.drift import types_of
+from keepstep.integrations.http import HttpClient, Timeouts, split_url, without_credentials
+from keepstep.integrations.mail.entities import MESSAGES
+from keepstep.integrations.mail.gmail.answers import DEFAULT_BASE_URL, FACTS, classify
+from keepstep.integrations.mail.gmail.api import GmailApi
+from keepstep.integrations.mail.gmail.batch import MOST
+from keepstep.integrations.mail.gmail.reading import GmailReading
+from keepstep.integrations.mail.message import Limits
+from keepstep.integrations.oauth import Provider
+from keepstep.model.diagnosis import said
+from keepstep.model.errors import BreakerOpen, Permanent, RateLimited, UpstreamError
+from keepstep.model.integration import Check, Entity, Mode, Page, Ping, RateLimit, Reading
+from keepstep.reliability.clock import Clock, SystemClock
+from keepstep.reliability.pacing import Pacer, Pacing
+
+SLOW_SECONDS = 5.0
+PING_SECONDS = 20.0
+PING_PATIENCE = 5.0
+"""Seconds that somebody who looks on waits for our own limits."""
+MOST_BYTES = 64 * 1024 * 1024
+"""Of one answer; a batch that is larger is asked for in halves."""
+READ_MAIL = "https://www.googleapis.com/auth/gmail.readonly"
+GOOGLE = Provider(
+    title="Gmail",
+    authorize_url="https://accounts.google.com/o/oauth2/v2/auth",
+    token_url="https://oauth2.googleapis.com/token",  # noqa: S106 - an address
+    revoke_url="https://oauth2.googleapis.com/revoke",
+    needed=frozenset((READ_MAIL,)),
+    # Without these two Google gives no refresh token, or only at the very first consent.
+    extra={"access_type": "offline", "prompt": "consent", "include_granted_scopes": "true"},
+)
+
+IMAP = replace(GOOGLE, needed=frozenset(("https://mail.google.com/",)))
+"""Consent to read a Gmail mailbox by IMAP: Google has no narrower one for that."""
+
+
+def provider_for(base_url: str) -> Provider:
+    """Where consent to read from an address is given: at Google, or at the emulator that answers there."""
+    host = split_url(base_url).hostname or ""
+    return GOOGLE if host == "googleapis.com" or host.endswith(".googleapis.com") else GOOGLE.at(base_url)
+
+
+class Gmail:
+    """The mailbox of one Google account. ``credentials`` prove that it may be read. Only reads."""
+
+    key: str = "mail"
+    title: str = "Mail"
+    entities: tuple[Entity, ...] = (MESSAGES,)
+
+    def __init__(
+        self,
+        *,
+        credentials: Credentials,
+        base_url: str = DEFAULT_BASE_URL,
+        page_size: int = MOST,
+        limits: Limits | None = None,
+        max_concurrency: int = 2,
+        rate_limit_rps: float = 2.0,
+        pacer: Pacing | None = None,
+        clock: Clock | None = None,
+        rng: random.Random | None = None,
+        timeouts: Timeouts | None = None,
+        max_body: int = MOST_BYTES,
+    ) -> None:
+        clock = clock or SystemClock()
+        rng = rng or random.Random()  # noqa: S311 - jitter
+        self.base_url = without_credentials(base_url.strip().rstrip("/"))
+        self.page_size = min(max(page_size, 1), MOST)
+        self._clock = clock
+        self._limits = limits or Limits()
+        self._pacer: Pacing = pacer or Pacer(
+            max_concurrency=max(1, max_concurrency), per_second=max(0.0, rate_limit_rps), clock=clock
+        )
+        self._client = HttpClient(
+            self.base_url,
+            title=GOOGLE.title,
+            headers={},
+            secrets=(),
+            credentials=credentials,
+            pacer=self._pacer,
+            classify=lambda response, shown: classify(response, shown, self.base_url, clock.now()),
+            clock=clock,
+            base_url_setting="GMAIL_BASE_URL",
+            size_fix="Lower GMAIL_PAGE_SIZE.",
+            rng=rng,
+            timeouts=timeouts,
+            max_body=max_body,
+        )
+        self._api = GmailApi(self._client, clock, rng)
+
+    @property
+    def requests(self) -> int:
+        """How many requests have been sent; a batch is one."""
+        return self._client.requests
+
+    async def read(self, entity: Entity, reading: Reading) -> AsyncGenerator[Page, None]:
+        """Give the pages in order. Raises ``UpstreamError``. Close it when stopping early."""
+        pages = GmailReading(
+            self._api, reading, page_size=self.page_size, ahead=self._pacer.max_concurrency, limits=self._limits,
+            clock=self._clock,
+        ).pages()  # fmt: skip
+        async with aclosing(pages):
+            async for page in pages:
+                yield page
+
+    async def ping(self) -> Ping:
+        """Ask whose mailbox it is, which proves host and consent. Never raises for what upstream does."""
+        started = self._clock.monotonic()
+        try:
+            async with asyncio.timeout(PING_SECONDS):
+                profile, response = await self._api.profile(max_attempts=1, patience=PING_PATIENCE)
+        except TimeoutError:
+            late = Permanent.named("answer-timeout", facts=FACTS)
+            return self._ping_of(late, self._elapsed_ms(started))
+        except UpstreamError as error:
+            return self._ping_of(error, self._elapsed_ms(started))
+        elapsed = self._elapsed_ms(started)
+        slow = elapsed > SLOW_SECONDS * 1000
+        slowly = said("upstream-slow", count=f"{elapsed / 1000:.1f}", **FACTS)
+        date = response.date
+        return Ping(
+            ok=True,
+            state="degraded" if slow else "ok",
+            reason=slowly.message if slow else "Gmail answers and accepts the consent.",
+            base_url=self.base_url,
+            authenticated=True,
+            sample_count=profile.messagesTotal,
+            elapsed_ms=elapsed,
+            rate_limit=response.rate_limit,
+            fix=slowly.fix if slow else "",
+            code=slowly.code if slow else "",
+            clock_ahead=None if date is None else (date - self._clock.now()).total_seconds(),
+        )
+
+    async def check(self, endpoint: str, *, page_size: int = 1) -> Check:
+        """Ask for a few messages and say in words what came back. Never raises for what upstream does."""
+        name = endpoint.strip().strip("/")
+        if name != MESSAGES.name:
+            return Check(None, endpoint, (), None, "This is not the name of an endpoint.", False, "Try messages.")
+        try:
+            return await self._look(name, min(max(page_size, 1), MOST))
+        except UpstreamError as error:
+            status = error.answer.status if error.answer else None
+            return Check(status, name, (), None, error.message, False, error.fix, error.code)
+
+    async def aclose(self) -> None:
+        """Close the connections."""
+        await self._client.aclose()
+
+    async def _look(self, name: str, size: int) -> Check:
+        profile, response = await self._api.profile(max_attempts=1, patience=PING_PATIENCE)
+        listed, _ = await self._api.listed(None, most=size, max_attempts=1)
+        fetched = await self._api.messages([ref.id for ref in listed.messages or ()], max_attempts=1)
+        reading = GmailReading(
+            self._api, Reading(Mode.BACKFILL), page_size=size, ahead=1, limits=self._limits, clock=self._clock
+        )
+        records = [reading.record(message) for message in fetched.messages.values()]
+        first = tuple(msgspec.json.decode(records[0], type=dict[str, msgspec.Raw])) if records else ()
+        message = f"{profile.emailAddress} has {profile.messagesTotal} messages, and Gmail gave {len(records)}."
+        return Check(
+            response.status, name, first, profile.messagesTotal, message, True,
+            sampled=len(records), types=types_of(records),
+        )  # fmt: skip
+
+    def _ping_of(self, error: UpstreamError, elapsed: int) -> Ping:
+        limited = isinstance(error, RateLimited) and not isinstance(error, BreakerOpen)
+        return Ping(
+            ok=limited,
+            state="degraded" if limited else "failing",
+            reason=error.message,
+            base_url=self.base_url,
+            authenticated=False,
+            sample_count=0,
+            elapsed_ms=elapsed,
+            rate_limit=RateLimit(remaining=0) if limited else None,
+            fix=error.fix,
+            code=error.code,
+        )
+
+    def _elapsed_ms(self, started: float) -> int:
+        return round((self._clock.monotonic() - started) * 1000)
