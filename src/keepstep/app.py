@@ -18,8 +18,8 @@ from pydantic import SecretStr
 from keepstep.alerts.alerter import Arrangement
 from keepstep.config import Settings, catalogue, oddities, unknown_entities
 from keepstep.config.rules import minutes_of
+from keepstep.config.upstreams import values_of
 from keepstep.integrations.http import is_loopback
-from keepstep.integrations.oauth import Client
 from keepstep.integrations.registry import Values, integrations
 from keepstep.model.errors import StoreError
 from keepstep.model.integration import Integration
@@ -100,29 +100,7 @@ class App:
 
     def values(self, key: str) -> Values:
         """What the settings say about an integration."""
-        settings = self.settings
-        if key == "google_contacts":
-            size = settings.google_contacts_page_size
-            return Values(settings.google_contacts_base_url, "", size, client=self._google)
-        if key == "mail":
-            return Values(settings.gmail_base_url, "", settings.gmail_page_size, client=self._google)
-        assert key == "doorloop", key  # noqa: S101 - one that all share so far
-        return Values(
-            base_url=settings.doorloop_base_url,
-            api_key=settings.doorloop_api_key.get_secret_value() if settings.doorloop_api_key else "",
-            page_size=settings.doorloop_page_size,
-            max_concurrency=settings.doorloop_max_concurrency,
-            rate_limit_rps=settings.doorloop_rate_limit_rps,
-        )
-
-    @property
-    def _google(self) -> Client | None:
-        """This application as Google knows it; None where it was not told."""
-        settings = self.settings
-        if not settings.google_client_id:
-            return None
-        secret = settings.google_client_secret.get_secret_value() if settings.google_client_secret else ""
-        return Client(settings.google_client_id, secret)
+        return values_of(self.settings, key)
 
     def configured(self, key: str) -> bool:
         """Whether an integration has credentials."""
