@@ -57,7 +57,7 @@ async def test_a_token_lets_its_user_in_and_they_are_written_down_once(site: Ser
         ({"aud": "somebody-else"}, "it is for another audience"),
         ({"aud": None}, "it lacks a claim that is needed"),
         ({"iss": "https://other.test"}, "it comes from another issuer"),
-        ({"nbf": time.time() + 600}, "it does not hold yet"),
+        ({"nbf": time.time() + 86400}, "it does not hold yet"),
         ({"key": "another-secret-that-is-long-enough-0123456789"}, "its signature is wrong"),
     ],
 )
