@@ -69,6 +69,7 @@ class Furniture:
 
     page: re.Pattern[str] = re.compile(r"Pag\. ?(\d+) ?di ?(\d+)")
     printed: re.Pattern[str] = re.compile(r"Stampato il (\d{2}/\d{2}/\d{4})(?: (?:ore )?(\d{2}:\d{2}))?")
+    agent: re.Pattern[str] = re.compile(r"Agente: ?(\S+)")
     carried: str = "Segue"
     brought: str = "Riporto"
     total: str = "Totale"
