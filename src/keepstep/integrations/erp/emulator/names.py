@@ -12,15 +12,20 @@ STREETS = (
     "Località Ca’ Bianca", "Strada Statale 16 Adriatica km", "Via Monsignor Giosuè Però", "Vicolo Stretto",
 )  # fmt: skip
 CITIES = (
-    ("Forlì", "FC", "47121"), ("Cefalù", "PA", "90015"), ("San Giovanni in Persiceto", "BO", "40017"), ("Roma", "RM", "00184"),
-    ("Mondovì", "CN", "12084"), ("Reggio nell’Emilia", "RE", "42121"), ("Bolzano/Bozen", "BZ", "39100"), ("Ro", "FE", "44030"),
+    ("Forlì", "FC", "47121"), ("Cefalù", "PA", "90015"), ("San Giovanni in Persiceto", "BO", "40017"),
+    ("Roma", "RM", "00184"),
+    ("Mondovì", "CN", "12084"), ("Reggio nell’Emilia", "RE", "42121"), ("Bolzano/Bozen", "BZ", "39100"),
+    ("Ro", "FE", "44030"),
     ("Presicce-Acquarica", "LE", "73054"), ("Santa Maria Capua Vetere", "CE", "81055"), ("Aosta/Aoste", "AO", "11100"),
 )  # fmt: skip
 GOODS = (
-    "Vite TE M8x40 zincata", "Caffè in grani qualità «Oro» 1 kg", "Guarnizione O-Ring Ø 12,5 mm", "Cavo H07RN-F 3G1,5 mt 50",
-    "Totale detergente multiuso 5 l", "Olio extravergine d’oliva DOP – lattina da 5 l, raccolta a mano, prima spremitura a freddo",
+    "Vite TE M8x40 zincata", "Caffè in grani qualità «Oro» 1 kg", "Guarnizione O-Ring Ø 12,5 mm",
+    "Cavo H07RN-F 3G1,5 mt 50",
+    "Totale detergente multiuso 5 l",
+    "Olio extravergine d’oliva DOP – lattina da 5 l, raccolta a mano, prima spremitura a freddo",
     "Segue-linea per tracciatura", "Lampada LED 10 W 4000 K E27 dimmerabile, attacco standard, confezione da 10 pezzi",
-    "Piè di lampada", "Pannello isolante 1.200 x 600 x 40 mm classe A1 – bancale completo da 24 pezzi, imballo a perdere",
+    "Piè di lampada",
+    "Pannello isolante 1.200 x 600 x 40 mm classe A1 – bancale completo da 24 pezzi, imballo a perdere",
     "Riporto metallico", "Sacco nero 70x110 rotolo 20 pz", "Bullone 12/24", "Città – puzzle 1000 pezzi",
 )  # fmt: skip
 CATEGORIES = ("Ferramenta", "Alimentari", "Elettricità", "Pulizia e igiene", "Varie", "Edilizia – isolanti")
