@@ -20,6 +20,7 @@ from keepstep.store.records import Destination, Hits
 from keepstep.store.seen import SeenKeys
 from keepstep.store.session import RunSession
 
+UNCHANGED = "complete: nothing is other than at the last full reading"
 Announce = Callable[[Batch, Counts, Progress], Event]
 Row = tuple[int, bytes]
 Writer = Callable[[Iterable[bytes]], Awaitable[int]]
@@ -75,7 +76,9 @@ class Apply:
                     await self._keep(connection, None, progress)  # so that a run killed now leaves nothing behind
             else:
                 cursor = saved["cursor"]
-            return Reading(mode, cursor=cursor, since=progress.since, facts=known["facts"]), progress
+            settled = saved is None and not self._all_new
+            reading = Reading(mode, cursor=cursor, since=progress.since, facts=known["facts"], settled=settled)
+            return reading, progress
 
         return await self._session.flush(work)
 
@@ -242,6 +245,9 @@ class Apply:
             return await self._finish(
                 connection, progress, State.SUCCEEDED, None, watermark=self._delta_watermark(progress)
             )
+        if progress.unchanged:
+            await self._seen(progress).drop(connection)
+            return await self._finish(connection, progress, State.SUCCEEDED, UNCHANGED, watermark=progress.high)
         await self._destination.plan_for_whole_table(connection)
         seen = self._seen(progress)
         found = await weigh(connection, seen, self._destination, self._entity, self._policy, progress)

@@ -21,7 +21,8 @@ class Progress(msgspec.Struct):
 
     ``look`` counts the passes of a full reading from 1, ``whole_looks`` those that were read to their end, ``proven``
     is the last one that was complete (0: none). ``high`` is the watermark to be. ``whole``: one look received every
-    record, so that the watermark may move. ``abandoned``: a person reset the checkpoint.
+    record, so that the watermark may move. ``abandoned``: a person reset the checkpoint. ``unchanged``: upstream proved
+    that there is nothing to read.
     """
 
     since: datetime | None = None
@@ -32,6 +33,7 @@ class Progress(msgspec.Struct):
     whole: bool = False
     seen: str | None = None
     abandoned: bool = False
+    unchanged: bool = False
     tallies: dict[int, Tally] = msgspec.field(default_factory=dict)
 
     def add(self, batch: Batch) -> None:
@@ -41,6 +43,7 @@ class Progress(msgspec.Struct):
         for page, (rows, without_key, repeated) in zip(batch.pages, batch.tallies, strict=True):
             tally = self.tallies.setdefault(page.part, Tally())
             tally.add(rows=rows, without_key=without_key, repeated=repeated, total=page.total)
+            self.unchanged = page.unchanged
             if page.high is not None and (self.high is None or page.high > self.high):
                 self.high = page.high
 

@@ -3,13 +3,14 @@
 import ipaddress
 import random
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from urllib.parse import SplitResult, urlsplit, urlunsplit
 from urllib.request import getproxies, proxy_bypass
 
 import aiohttp
 
+from keepstep.integrations.call import Call
 from keepstep.integrations.failures import name_failure, worth_another_try
 from keepstep.model.errors import Answer, AuthFailed, NotData, Permanent, RateLimited, Transient, UpstreamError
 from keepstep.model.integration import RateLimit
@@ -45,6 +46,7 @@ class Response:
     rate_limit: RateLimit | None = None
     retry_after: float | None = None
     requests: int = 1
+    cookies: Mapping[str, str] = field(default_factory=dict, repr=False)
 
     @property
     def date(self) -> datetime | None:
@@ -62,7 +64,7 @@ Classify = Callable[[Response, Callable[[], Answer]], UpstreamError | None]
 
 
 class HttpClient:
-    """GET requests to one upstream.
+    """Requests to one upstream.
 
     ``secrets`` are masked in everything that leaves here as text. ``size_fix`` is the sentence that tells how to get
     smaller answers. Redirects are not followed, so that credentials go to no other host: they are answers to classify.
@@ -113,20 +115,26 @@ class HttpClient:
 
         ``patience``: seconds to wait at most for our own limits to let a request go.
         """
-        with span("page", url__path=path) as told:
-            told.note(**{f"param__{name}": value for name, value in params.items()})
-            response = await self._until_data(path, params, max_attempts, patience)
+        return await self.send(Call(path, params), max_attempts=max_attempts, patience=patience)
+
+    async def send(self, call: Call, *, max_attempts: int = MAX_ATTEMPTS, patience: float = LONGEST_SLEEP) -> Response:
+        """The same for any request. It must be one that may arrive twice."""
+        with span("page", url__path=call.path) as told:
+            told.note(**{f"param__{name}": value for name, value in call.params.items()})
+            response = await self._until_data(call, max_attempts, patience)
             told.note(requests=response.requests)
             return response
 
-    async def _until_data(
-        self, path: str, params: Mapping[str, str | int], max_attempts: int, patience: float
-    ) -> Response:
+    def conceal(self, secret: str) -> None:
+        """Mask one more secret from now on: one that upstream has given."""
+        self._secrets = tuple(sorted({*self._secrets, secret} - {""}, key=len, reverse=True))
+
+    async def _until_data(self, call: Call, max_attempts: int, patience: float) -> Response:
         attempt = 1
         sent = _Sent()
         while True:
             try:
-                response = await self._get_once(path, params, sent, patience)
+                response = await self._once(call, sent, patience)
             except _StaleConnection:
                 continue
             except UpstreamError as error:
@@ -151,13 +159,13 @@ class HttpClient:
             text = text.replace(secret, "*" * len(secret))
         return text
 
-    async def _get_once(self, path: str, params: Mapping[str, str | int], sent: "_Sent", patience: float) -> Response:
+    async def _once(self, call: Call, sent: "_Sent", patience: float) -> Response:
         async with self._pacer.turn(patience=patience) as turn:
             before = sent.count
             sent.may_leave()
             try:
-                with span("request", outgoing=True, http__request__method="GET", url__path=path) as told:
-                    response = await self._exchange(path, params, sent)
+                with span("request", outgoing=True, http__request__method=call.method, url__path=call.path) as told:
+                    response = await self._exchange(call, sent)
                     told.note(http__response__status_code=response.status)
                 error = self._classify(response, lambda: self.answer_of(response))
                 turn.ended(self._outcome(response, error))
@@ -179,38 +187,43 @@ class HttpClient:
         after = error.after if isinstance(error, RateLimited) else None
         return Outcome(verdict, response.status, heard, after)
 
-    async def _exchange(self, path: str, params: Mapping[str, str | int], sent: "_Sent") -> Response:
+    async def _exchange(self, call: Call, sent: "_Sent") -> Response:
         started = self._clock.monotonic()
         try:
-            asked = self._open_session().get(
-                self.base_url.rstrip("/") + path,
-                params=params,
+            asked = self._open_session().request(
+                call.method,
+                self.base_url.rstrip("/") + call.path,
+                params=call.params,
+                data=call.form,
+                headers=call.headers,
                 allow_redirects=False,
                 proxy=self._proxy,
                 middlewares=(sent,),
             )
             async with asked as answer:
                 headers = {name.lower(): value for name, value in answer.headers.items()}
-                body = await self._body(answer, path)
+                cookies = {name: morsel.value for name, morsel in answer.cookies.items()}
+                body = await self._body(answer, call)
                 status = answer.status
         except _StaleConnection:
             raise
         except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
             # `from None`: an aiohttp error can carry the request's headers, and with them the credentials.
-            raise self._named(error, path) from None
+            raise self._named(error, call) from None
         rates = parse_rate_headers(headers, self._clock.now())
         return Response(
-            method="GET",
-            path=path,
+            method=call.method,
+            path=call.path,
             status=status,
             headers=headers,
             body=body,
             elapsed=self._clock.monotonic() - started,
             rate_limit=rates.rate_limit,
             retry_after=rates.retry_after,
+            cookies=cookies,
         )
 
-    async def _body(self, answer: aiohttp.ClientResponse, path: str) -> bytes:
+    async def _body(self, answer: aiohttp.ClientResponse, call: Call) -> bytes:
         chunks: list[bytes] = []
         size = 0
         async for chunk in answer.content.iter_any():
@@ -221,8 +234,8 @@ class HttpClient:
                 facts = {"count": self._max_body // (1024 * 1024), "advice": self._size_fix}
                 raise NotData.named(
                     "answer-too-large",
-                    facts={"title": self._title, "path": path, **facts},
-                    answer=Answer("GET", path, answer.status, answer.content_type),
+                    facts={"title": self._title, "path": call.path, **facts},
+                    answer=Answer(call.method, call.path, answer.status, answer.content_type),
                 )
         return b"".join(chunks)
 
@@ -246,13 +259,16 @@ class HttpClient:
         snippet = text.encode()[:SNIPPET_BYTES].decode("utf-8", "ignore")
         return Answer(response.method, response.path, response.status, response.content_type, snippet)
 
-    def _named(self, error: Exception, path: str) -> UpstreamError:
+    def _named(self, error: Exception, call: Call) -> UpstreamError:
         """The connection's failure in words."""
         code, detail = name_failure(error)
         kind = Transient if worth_another_try(code) else Permanent
         facts = {"title": self._title, "host": self.masked(self._host()), "detail": self.masked(detail)}
         return kind.named(
-            code, facts={**facts, "url_setting": self._base_url_setting}, answer=Answer("GET", path), stops_run=True
+            code,
+            facts={**facts, "url_setting": self._base_url_setting},
+            answer=Answer(call.method, call.path),
+            stops_run=True,
         )
 
     def _host(self) -> str:

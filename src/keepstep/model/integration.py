@@ -94,13 +94,15 @@ class Reading:
 
     ``cursor``: where an unfinished reading goes on (None: from the start), as an earlier page gave it.
     ``since``: a delta may stop at records not updated after this (None: it reads all). ``facts``: what this integration
-    learned of this entity at upstream in earlier runs, as an earlier page gave it.
+    learned of this entity at upstream in earlier runs, as an earlier page gave it. ``settled``: the readings that these
+    facts come from ended, and the table has rows.
     """
 
     mode: Mode
     cursor: Json | None = None
     since: datetime | None = None
     facts: Json = field(default_factory=dict)
+    settled: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +116,8 @@ class Page:
     is read from the start, and what came before this page is no part of that look. ``high``: the newest update
     time that may become the watermark, never later than upstream's own clock when the reading began. ``requests``: sent
     for this page, retries included. ``facts``: None, or what was learned of upstream. ``notes``: sentences for the
-    run's log.
+    run's log. ``unchanged``: upstream proves that nothing is other than when it was last read in full, so this one
+    page without records is the whole reading, and nothing is missing.
     """
 
     records: Sequence[Raw]
@@ -130,6 +133,7 @@ class Page:
     facts: Json | None = None
     notes: tuple[str, ...] = ()
     anew: bool = False
+    unchanged: bool = False
 
 
 @dataclass(frozen=True, slots=True)

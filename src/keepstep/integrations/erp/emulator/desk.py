@@ -117,10 +117,11 @@ class Desk:
         ledger, options = self._ledger, self._ledger.options
         layout = layout_of(report)
         place = ledger.place(report, agent)
+        rows = more.pop("rows", ledger.rows(report, agent))
         at = ledger.now() if options.printed == "request" else ledger.changed_at(report, agent)
         sheet = Sheet(
             layout,
-            ledger.rows(report, agent),
+            rows,
             datetime.fromtimestamp(at, UTC).replace(tzinfo=None),
             _titled(place[1]),
             **{
@@ -131,8 +132,8 @@ class Desk:
                 **more,
             },
         )
-        known = (place, int(at // 60), len(sheet.rows), options, tuple(sorted(more.items(), key=str)))
-        if more.get("rows") is None and known in self._printed:
+        known = (place, int(at // 60), len(rows), options, tuple(sorted(more.items(), key=str)))
+        if known in self._printed:
             return self._printed[known]
         printed = print_report(sheet)
         if len(self._printed) >= _MOST_KEPT:

@@ -48,7 +48,7 @@ class Sheet:
 
 @dataclass(frozen=True, slots=True)
 class Printed:
-    """A document. ``places``: the page and the number (from 1) of each row; ``extra`` what a new column holds."""
+    """A document. ``places``: the page and the number on it (from 1) of each row."""
 
     pdf: bytes
     places: tuple[tuple[int, int], ...]
@@ -56,7 +56,8 @@ class Printed:
 
 
 FLAWS = (
-    "wrong-total", "wrong-carry", "wrong-count", "lost-page", "lost-last-page", "bad-cell", "stray-text", "overflow",
+    "wrong-total", "wrong-carry", "wrong-count", "lost-page", "lost-last-page", "repeated-page",
+    "bad-cell", "stray-text", "overflow",
     "missing-column", "other-agent", "other-title",
 )  # fmt: skip
 """What can be wrong with a report that is a whole PDF all the same."""
@@ -234,8 +235,9 @@ class _Press:
         for number, page in enumerate(self._pages, start=1):
             if number == lost:
                 continue
-            self._page(number, page)
-            self._canvas.showPage()
+            for _ in range(2 if self._sheet.flaw == "repeated-page" and number == 1 else 1):
+                self._page(number, page)
+                self._canvas.showPage()
         self._canvas.save()
         return self._out.getvalue()
 
