@@ -32,6 +32,7 @@ from keepstep.service.audit import Audit
 from keepstep.service.commands import Commands
 from keepstep.service.connectors import Connectors, InEffect
 from keepstep.service.core import Service
+from keepstep.service.documents import Documents
 from keepstep.service.errors_view import Errors
 from keepstep.service.feed import Feed
 from keepstep.service.health_history import HealthHistory
@@ -311,6 +312,7 @@ class App:
             audit=audit,
             schedules=schedules,
             credentials=credentials,
+            documents=Documents(database, vault),
             connectors=connectors,
             preferences=preferences,
             limits=limits,

@@ -7,6 +7,7 @@ from keepstep.service.alerts import Alerts
 from keepstep.service.audit import Audit
 from keepstep.service.commands import Commands
 from keepstep.service.connectors import Connectors
+from keepstep.service.documents import Documents
 from keepstep.service.errors_view import Errors
 from keepstep.service.feed import Feed
 from keepstep.service.health_history import HealthHistory
@@ -31,6 +32,7 @@ class Service:
     accounts: Accounts
     audit: Audit
     credentials: Credentials
+    documents: Documents
     connectors: Connectors
     schedules: Schedules
     preferences: Preferences

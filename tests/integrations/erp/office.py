@@ -5,7 +5,7 @@ from datetime import date, datetime
 from decimal import Decimal
 from typing import Any
 
-from keepstep.integrations.erp.connector import Document, Erp
+from keepstep.integrations.erp.connector import Erp
 from keepstep.integrations.erp.emulator.ledger import Ledger, Row
 from keepstep.integrations.erp.emulator.options import EmulatorOptions
 from keepstep.integrations.erp.emulator.press import Printed, Sheet, print_report, zone_of
@@ -13,6 +13,7 @@ from keepstep.integrations.erp.emulator.server import ErpEmulator
 from keepstep.integrations.erp.layout import LAYOUTS
 from keepstep.integrations.erp.parser import document_hash
 from keepstep.integrations.erp.reader import ReportReader
+from keepstep.model.document import Document
 from keepstep.model.integration import Entity, Integration
 from keepstep.reliability.clock import Clock
 from tests.integrations.upstream import Upstream

@@ -3,7 +3,6 @@
 import asyncio
 import random
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 import msgspec
@@ -19,6 +18,7 @@ from keepstep.integrations.erp.reader import ReportReader
 from keepstep.integrations.erp.refusal import Refused
 from keepstep.integrations.http import HttpClient, Timeouts, without_credentials
 from keepstep.model.diagnosis import said
+from keepstep.model.document import Document
 from keepstep.model.errors import Answer, AuthFailed, BreakerOpen, NotData, Permanent, RateLimited, UpstreamError
 from keepstep.model.integration import Check, Entity, Json, Mode, Page, Ping, RateLimit, Reading
 from keepstep.reliability.clock import Clock, SystemClock
@@ -35,20 +35,6 @@ OLDER = timedelta(hours=2)
 SAME = "the ERP gave the same document as the last time; there is nothing to read"
 NEW_COLUMNS = "the report has columns that are not known, kept under their headers: {}"
 NO_AGENT = "It is printed for one agent at a time, and this connection has none."
-
-
-@dataclass(frozen=True, slots=True)
-class Document:
-    """A report as it came, to be kept. ``error``: why it was refused; None for one that was proven."""
-
-    hash: str
-    body: bytes
-    report: str
-    agent: str
-    error: UpstreamError | None = None
-    page: int | None = None
-    row: int | None = None
-    box: tuple[float, float, float, float] | None = None
 
 
 Keep = Callable[[Document], Awaitable[None]]
