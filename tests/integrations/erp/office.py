@@ -5,7 +5,7 @@ from datetime import date, datetime
 from decimal import Decimal
 from typing import Any
 
-from keepstep.integrations.erp.connector import Erp
+from keepstep.integrations.erp.connector import Erp, Keep
 from keepstep.integrations.erp.emulator.ledger import Ledger, Row
 from keepstep.integrations.erp.emulator.options import EmulatorOptions
 from keepstep.integrations.erp.emulator.press import Printed, Sheet, print_report, zone_of
@@ -88,6 +88,7 @@ class ErpUpstream(Upstream):
         self.secret = emulator.options.password
         self.reader = ReportReader(processes=2)
         self.kept: list[Document] = []
+        self.keep: Keep = self._keep
         self._made: list[Erp] = []
 
     def integration(
@@ -113,7 +114,7 @@ class ErpUpstream(Upstream):
             max_concurrency=max_concurrency,
             rate_limit_rps=0,
             clock=clock,
-            keep=self._keep,
+            keep=self.keep,
             reader=self.reader,
         )
         self._made.append(made)

@@ -37,7 +37,7 @@ NEW_COLUMNS = "the report has columns that are not known, kept under their heade
 NO_AGENT = "It is printed for one agent at a time, and this connection has none."
 
 
-Keep = Callable[[Document], Awaitable[None]]
+Keep = Callable[[Document], Awaitable[object]]
 """Puts a document where people can look at it."""
 
 

@@ -36,7 +36,7 @@ class ReportReader:
     async def read(self, report: str, pdf: bytes, *, agent: str = "") -> Report:
         """The report's rows, all proven. Raises ``Refused``."""
         async with self._turns:
-            process = self._idle.pop() if self._idle else await self._start()
+            process = self._rested() or await self._start()
             self._busy.add(process)
             try:
                 async with asyncio.timeout(self._longest):
@@ -62,6 +62,14 @@ class ReportReader:
         idle, self._idle = self._idle, []
         for process in (*idle, *self._busy):
             await self._kill(process)
+
+    def _rested(self) -> asyncio.subprocess.Process | None:
+        """A process that waits for work, if one is still there."""
+        while self._idle:
+            process = self._idle.pop()
+            if process.returncode is None:
+                return process
+        return None
 
     async def _start(self) -> asyncio.subprocess.Process:
         return await asyncio.create_subprocess_exec(
