@@ -111,7 +111,7 @@ async def test_control_shows_and_changes_everything(browser: Browser, emulator: 
         ("faults", {"kind": "fire"}, "no fault is called 'fire'"),
         ("faults", {"kind": "truncate", "variant": "sideways"}, "connection, body"),
         ("faults", {"kind": "scan", "page": 3}, "a fault has no 'page'"),
-        ("switches", {"rules": "dotted"}, "unruled, ruled"),
+        ("switches", {"rules": "dotted"}, "unruled, ruled, boxed"),
         ("switches", {"customers": 5}, "change it with a reset"),
         ("changes", {"report": "nothing"}, "there is no report 'nothing'"),
         ("changes", {"report": "customers", "agent": "999"}, "there is no agent '999'"),

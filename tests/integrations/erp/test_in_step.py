@@ -7,18 +7,22 @@ from typing import Any
 
 import pytest
 
-from keepstep.engine.runner import Runner
+from keepstep.engine.runner import Listener, Runner
 from keepstep.integrations.erp.emulator.options import EmulatorOptions
 from keepstep.integrations.erp.emulator.server import ErpEmulator
 from keepstep.integrations.erp.layout import LAYOUTS
 from keepstep.model.integration import Mode, snake_case
-from keepstep.model.run import Policy, RunRequest
+from keepstep.model.run import Event, Policy, RunRequest
 from keepstep.service.documents import Documents
 from keepstep.service.shapes import RunSummary
 from keepstep.service.vault import Vault
 from keepstep.service.views import Views
 from keepstep.store.db import Database
 from tests.integrations.erp.office import AGENT, ErpUpstream
+
+
+def _deaf(_event: Event) -> None:
+    pass
 
 
 class Office:
@@ -29,10 +33,10 @@ class Office:
         self.upstream = upstream
         self.emulator = upstream.emulator
 
-    async def run(self, *reports: str, mode: Mode = Mode.BACKFILL, **request: Any) -> RunSummary:
+    async def run(self, *reports: str, mode: Mode = Mode.BACKFILL, listener: Listener = _deaf) -> RunSummary:
         """One run to its end."""
-        runner = Runner(self.database, self.upstream.erp(page_size=50), Policy(), lambda _event: None)
-        return await Views(self.database).run(await runner.start(RunRequest(reports, mode, **request)))
+        runner = Runner(self.database, self.upstream.erp(page_size=50), Policy(flush_rows=1), listener)
+        return await Views(self.database).run(await runner.start(RunRequest(reports, mode)))
 
     async def rows(self, report: str, columns: str = "*") -> list[dict[str, Any]]:
         """The rows of a table, in the order of their keys."""
@@ -112,6 +116,32 @@ async def test_the_same_rows_printed_anew_change_no_row(office: Office) -> None:
 
     assert (run.unchanged, run.updated) == (120, 0)
     assert await office.rows("customers", "id, ctid::text, _changed_at, source_document") == before
+
+
+class Interrupted(Exception):
+    """What ends a run in the middle."""
+
+
+def after_one_page(event: Event) -> None:
+    if event.type == "page":
+        raise Interrupted
+
+
+@pytest.mark.parametrize("changed", [False, True], ids=["the same document", "another document"])
+async def test_an_interrupted_reading_goes_on_or_begins_anew(office: Office, changed: bool) -> None:
+    with pytest.raises(Interrupted):
+        await office.run("customers", listener=after_one_page)
+    assert len(await office.rows("customers")) == 50
+    if changed:
+        office.emulator.change("customers", agent=AGENT, update=3, delete=2, create=1)
+
+    run = await office.run("customers")
+
+    assert run.result == "succeeded"
+    assert run.entities[0].resumed
+    assert run.entities[0].completeness == f"complete: all {119 if changed else 120} records seen"
+    assert changed or run.inserted == 70
+    assert await office.in_step("customers")
 
 
 async def test_rows_that_were_taken_from_the_table_come_back_though_the_report_is_the_same(office: Office) -> None:

@@ -1,13 +1,14 @@
 """Reports are read exactly, cell by cell, or not at all."""
 
 import random
+from dataclasses import replace
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from keepstep.integrations.erp.emulator.press import FLAWS, print_scan
-from keepstep.integrations.erp.layout import LAYOUTS
+from keepstep.integrations.erp.emulator.press import FLAWS, Sheet, print_report, print_scan
+from keepstep.integrations.erp.layout import LAYOUTS, Furniture
 from keepstep.integrations.erp.parser import check_file, parse
 from keepstep.integrations.erp.refusal import Refused
 from tests.integrations.erp.office import AGENT, PRINTED, printed, rows_of, truth_of
@@ -15,6 +16,9 @@ from tests.integrations.erp.office import AGENT, PRINTED, printed, rows_of, trut
 SHAPES: dict[str, dict[str, bool]] = {
     "unruled": {},
     "ruled": {"ruled": True},
+    "a box around each cell": {"boxed": True},
+    "page numbers at the foot": {"foot": True, "split_rows": True},
+    "ruled, page numbers at the foot": {"foot": True, "ruled": True},
     "rows split between pages": {"split_rows": True},
     "a new column": {"new_column": True},
     "a moved column": {"moved_column": True},
@@ -167,6 +171,23 @@ def test_another_report_is_not_taken_for_this_one() -> None:
         parse(document.pdf, LAYOUTS["invoices"], agent=AGENT)
 
     assert refused.value.code == "report-other"
+
+
+@pytest.mark.parametrize("ruled", [False, True], ids=["unruled", "ruled"])
+def test_a_layout_without_sums_or_without_carried_ones_is_proven_by_the_rest(ruled: bool) -> None:
+    rows = rows_of("orders", 90)
+    for layout in (
+        replace(LAYOUTS["orders"], furniture=Furniture(carries=False)),
+        replace(LAYOUTS["orders"], totals=()),
+    ):
+        document = print_report(Sheet(layout, rows, PRINTED, AGENT, ruled=ruled))
+        lost = print_report(Sheet(layout, rows, PRINTED, AGENT, ruled=ruled, flaw="wrong-count"))
+
+        assert list(parse(document.pdf, layout, agent=AGENT).records) == truth_of("orders", rows, document)
+        with pytest.raises(Refused, match="report-count"):
+            parse(lost.pdf, layout, agent=AGENT)
+        with pytest.raises(Refused, match="report-"):
+            parse(document.pdf, LAYOUTS["orders"], agent=AGENT)
 
 
 def test_an_empty_report_is_one_whose_sums_are_nothing() -> None:

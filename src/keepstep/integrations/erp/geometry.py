@@ -221,8 +221,25 @@ def upright_at(rules: Sequence[Rule], height: float) -> list[float]:
 
 
 def level_below(rules: Sequence[Rule], height: float, left: float, right: float) -> list[float]:
-    """Where level rules go from side to side below a height, each once."""
-    return _distinct(y for y, x0, x1 in rules if y >= height - _UNDER and x0 <= left + _UNDER and x1 >= right - _UNDER)
+    """Where level rules go from side to side below a height, each once. One may be drawn in pieces, cell by cell."""
+    pieces: list[tuple[float, list[tuple[float, float]]]] = []
+    for y, x0, x1 in sorted(rules):
+        if y < height - _UNDER:
+            continue
+        if not pieces or y - pieces[-1][0] > ALIGNED:
+            pieces.append((y, []))
+        pieces[-1][1].append((x0, x1))
+    return [y for y, parts in pieces if _covers(parts, left, right)]
+
+
+def _covers(parts: Sequence[tuple[float, float]], left: float, right: float) -> bool:
+    """Whether pieces make one rule from side to side."""
+    reached = left
+    for x0, x1 in sorted(parts):
+        if x0 > reached + _UNDER:
+            return False
+        reached = max(reached, x1)
+    return reached >= right - _UNDER
 
 
 def _distinct(places: Iterator[float]) -> list[float]:

@@ -64,7 +64,8 @@ class Column:
 class Furniture:
     """What stands around the rows, as patterns of whole lines; groups hold the numbers that the proofs need.
 
-    ``carried`` ends a page with the sum so far, ``brought`` repeats it on the next one.
+    ``carried`` ends a page with the sum so far, ``brought`` repeats it on the next one; where ``carries`` is false,
+    there are no such lines.
     """
 
     page: re.Pattern[str] = re.compile(r"Pag\. ?(\d+) ?di ?(\d+)")
@@ -74,6 +75,7 @@ class Furniture:
     brought: str = "Riporto"
     total: str = "Totale"
     count: str = "Righe"
+    carries: bool = True
 
 
 @dataclass(frozen=True)

@@ -156,6 +156,7 @@ class _Parser:
     def __post_init__(self) -> None:
         self._sums = [Decimal(0) for _ in self.layout.totals]
         self._carried: list[Decimal] | None = None
+        self._carries = self.layout.furniture.carries and bool(self.layout.totals)
 
     def add(self, page: int, pages: int, words: Sequence[Word], upright: Sequence[Rule], level: Sequence[Rule]) -> None:
         """Read one page."""
@@ -167,11 +168,11 @@ class _Parser:
         at, placed = find_header(lines, self.layout, page)
         self._same_columns(placed, page)
         above, header, below = lines[:at], lines[at], lines[at + 1 :]
-        self._numbered(above, page, pages)
-        if page > 1 and self._carried is None:
+        below = below[: len(below) - self._numbered(above, below, page, pages)]
+        if page > 1 and self._carries and self._carried is None:
             raise Refused("report-carry", f"page {page - 1} does not carry its sum over", Spot(page - 1))
         on_page = 0
-        brought = page == 1
+        brought = page == 1 or not self._carries
         for band in self._bands(placed, header, below, upright, level, page):
             kind = self._kind(band)
             if kind == "count":
@@ -189,9 +190,9 @@ class _Parser:
 
     def report(self, pages: int) -> Report:
         """All rows, once the last page is read and the proofs hold."""
-        if self.total is None or self.count is None:
+        if (self.total is None and self.layout.totals) or self.count is None:
             raise Refused("report-total", "the total and the count at its end are missing", Spot(pages))
-        for name, printed, summed in zip(self.layout.totals, self.total, self._sums, strict=True):
+        for name, printed, summed in zip(self.layout.totals, self.total or (), self._sums, strict=True):
             if printed != summed:
                 header = self.layout.by_field[name].header
                 raise Refused("report-total", f"{header} adds up to {summed}, but {printed} is printed", Spot(pages))
@@ -234,14 +235,20 @@ class _Parser:
             self._totals = [by_field[name] for name in self.layout.totals]
             self._wraps = [column.column.wraps for column in placed]
 
-    def _numbered(self, above: Sequence[Line], page: int, pages: int) -> None:
-        found = [found for line in above if (found := self.layout.furniture.page.search(text_of(line)))]
+    def _numbered(self, above: Sequence[Line], below: Sequence[Line], page: int, pages: int) -> int:
+        """Hold the page's number against the file's; gives how many lines it takes at the foot."""
+        pattern = self.layout.furniture.page
+        found = [found for line in above if (found := pattern.search(text_of(line)))]
+        at_foot = 0
+        if not found and below and (foot := pattern.fullmatch(text_of(below[-1]))):
+            found, at_foot = [foot], 1
         if len(found) != 1:
             raise Refused("report-pages", f"page {page} does not say which of how many it is", Spot(page))
         says = int(found[0][1]), int(found[0][2])
         if says != (page, pages):
             detail = f"page {page} of {pages} in the file is printed as page {says[0]} of {says[1]}"
             raise Refused("report-pages", detail, Spot(page))
+        return at_foot
 
     def _bands(
         self, placed: tuple[Placed, ...], header: Line, below: Sequence[Line], upright: Sequence[Rule],

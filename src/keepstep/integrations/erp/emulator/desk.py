@@ -126,6 +126,8 @@ class Desk:
             _titled(place[1]),
             **{
                 "ruled": options.rules == "ruled",
+                "boxed": options.rules == "boxed",
+                "foot": options.page_number == "foot",
                 "new_column": options.new_column,
                 "moved_column": options.moved_column,
                 "split_rows": options.split_rows,

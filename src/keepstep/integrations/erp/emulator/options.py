@@ -8,7 +8,8 @@ SEED_FIELDS = frozenset({"seed", "agents", "customers", "orders", "ddt", "invoic
 """Options that shape the data: they change with a reset only."""
 
 CHOICES: Mapping[str, tuple[str, ...]] = {
-    "rules": ("unruled", "ruled"),
+    "rules": ("unruled", "ruled", "boxed"),
+    "page_number": ("head", "foot"),
     "printed": ("change", "request"),
     "login_refusal": ("page", "status"),
 }
@@ -41,6 +42,7 @@ class EmulatorOptions:
     session_uses: int = 0
 
     rules: str = "unruled"
+    page_number: str = "head"
     printed: str = "change"
     new_column: bool = False
     moved_column: bool = False

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from datetime import date, datetime
 from decimal import Decimal
 from functools import lru_cache
+from itertools import pairwise
 
 from PIL import Image, ImageDraw
 from reportlab.lib.pagesizes import A4, landscape
@@ -33,13 +34,17 @@ Row = dict[str, Value]
 
 @dataclass(frozen=True, slots=True)
 class Sheet:
-    """What is printed. ``agent`` is its code and name, or empty. ``flaw`` names one of ``FLAWS``."""
+    """What is printed. ``agent`` is its code and name, or empty. ``boxed``: a box around each cell, instead of rules
+    from side to side. ``foot``: the page's number stands at its foot. ``flaw`` names one of ``FLAWS``.
+    """
 
     layout: Layout
     rows: Sequence[Row]
     printed: datetime
     agent: str = ""
     ruled: bool = False
+    boxed: bool = False
+    foot: bool = False
     new_column: bool = False
     moved_column: bool = False
     split_rows: bool = False
@@ -193,7 +198,7 @@ def _paginated(sheet: Sheet, blocks: Sequence[list[list[str]]]) -> list[_Page]:
         row: int | None = n
         room = capacity - page.used
         if len(block) > room and page.blocks:
-            if sheet.split_rows and not sheet.ruled and room > 0:
+            if sheet.split_rows and not sheet.ruled and not sheet.boxed and room > 0:
                 page.blocks.append((block[:room], n))
                 sums = _added(sheet, sums, n)
                 rest, row = block[room:], None
@@ -246,16 +251,17 @@ class _Press:
         self._heading(number)
         self._bands = [self._y]
         self._band([[column.header for column in self._columns]], BOLD)
-        if number > 1:
+        carries = furniture.carries and sheet.layout.totals
+        if number > 1 and carries:
             self._band([self._sums(furniture.brought, page.before, spoil=sheet.flaw == "wrong-carry" and number == 2)])
         for lines, _ in page.blocks:
             self._band(lines)
         last = number == len(self._pages)
-        if last:
+        if last and sheet.layout.totals:
             self._band([self._sums(furniture.total, page.after, spoil=sheet.flaw == "wrong-total")], BOLD)
-        else:
+        elif carries:
             self._band([self._sums(furniture.carried, page.after)])
-        if sheet.ruled:
+        if sheet.ruled or sheet.boxed:
             self._grid()
         if last:
             count = len(sheet.rows) + (sheet.flaw == "wrong-count")
@@ -276,7 +282,8 @@ class _Press:
             canvas.drawString(MARGIN, HEIGHT - MARGIN - 30, f"Agente: {agent}")
         printed = sheet.printed.strftime("%d/%m/%Y ore %H:%M")
         canvas.drawRightString(WIDTH - MARGIN, HEIGHT - MARGIN - 8, f"Stampato il {printed}")
-        canvas.drawRightString(WIDTH - MARGIN, HEIGHT - MARGIN - 20, f"Pag. {number} di {len(self._pages)}")
+        top = MARGIN if sheet.foot else HEIGHT - MARGIN - 20
+        canvas.drawRightString(WIDTH - MARGIN, top, f"Pag. {number} di {len(self._pages)}")
         self._y = HEIGHT - MARGIN - HEAD + LEADING
 
     def _sums(self, label: str, sums: Sequence[Value], *, spoil: bool = False) -> list[str]:
@@ -298,7 +305,7 @@ class _Press:
         for place, column in enumerate(self._columns):
             texts = [line[place] for line in lines]
             filled = max((n + 1 for n, text in enumerate(texts) if text), default=0)
-            down = (len(texts) - filled) * LEADING / 2 if self._sheet.ruled else 0.0
+            down = (len(texts) - filled) * LEADING / 2 if self._sheet.ruled or self._sheet.boxed else 0.0
             draw: Callable[[float, float, str], object]
             if column.to_the_right:
                 x, draw = self._lefts[place + 1] - PAD, self._canvas.drawRightString
@@ -314,6 +321,11 @@ class _Press:
 
     def _grid(self) -> None:
         left, right = self._lefts[0], self._lefts[-1]
+        if self._sheet.boxed:
+            for top, bottom in pairwise(self._bands):
+                for x0, x1 in pairwise(self._lefts):
+                    self._canvas.rect(x0, bottom, x1 - x0, top - bottom)
+            return
         for y in self._bands:
             self._canvas.line(left, y, right, y)
         for x in self._lefts:
