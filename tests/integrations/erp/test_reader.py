@@ -3,6 +3,7 @@
 import asyncio
 import os
 import signal
+from pathlib import Path
 
 import pytest
 
@@ -26,6 +27,21 @@ async def test_one_process_reads_one_report_after_the_other() -> None:
     assert len(seen) == 1
     await reader.aclose()
     assert reader.pids == frozenset()
+
+
+def environment_of(pid: int) -> str:
+    return Path(f"/proc/{pid}/environ").read_text(encoding="utf-8")
+
+
+async def test_the_process_that_reads_knows_no_secret(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("KEEPSTEP_SECRET_KEY", "a secret phrase")
+    reader = ReportReader()
+    _, document = printed("orders", rows_of("orders", 5))
+    await reader.read("orders", document.pdf, agent=AGENT)
+
+    (pid,) = reader.pids
+    assert "a secret phrase" not in environment_of(pid)
+    await reader.aclose()
 
 
 async def test_no_more_processes_read_than_allowed() -> None:

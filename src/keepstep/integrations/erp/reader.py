@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import os
 import sys
 
 import msgspec
@@ -12,6 +13,7 @@ from keepstep.integrations.erp.refusal import NOWHERE, Refused
 
 LONGEST = 300.0
 """Seconds for one report; 5,000 rows take about a tenth of it."""
+_NEEDED = ("PATH", "LD_LIBRARY_PATH", "PYTHONPATH", "PYTHONHOME", "VIRTUAL_ENV", "HOME", "LANG", "LC_ALL", "TMPDIR")
 _decode = msgspec.msgpack.Decoder(Told).decode
 _encode = msgspec.msgpack.Encoder().encode
 
@@ -73,8 +75,9 @@ class ReportReader:
 
     async def _start(self) -> asyncio.subprocess.Process:
         return await asyncio.create_subprocess_exec(
-            sys.executable, "-m", "keepstep.integrations.erp.reader_child",
+            sys.executable, "-P", "-m", "keepstep.integrations.erp.reader_child",
             stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.DEVNULL,
+            env=_environment(),
         )  # fmt: skip
 
     async def _ask(self, process: asyncio.subprocess.Process, asked: Asked) -> Told:
@@ -93,3 +96,8 @@ class ReportReader:
         if process.stdin is not None:
             process.stdin.close()
         await asyncio.shield(process.wait())
+
+
+def _environment() -> dict[str, str]:
+    """What Python needs to start, and no secret: what is read there comes from outside."""
+    return {name: os.environ[name] for name in _NEEDED if name in os.environ}
