@@ -11,6 +11,7 @@ from keepstep.integrations.erp.emulator import names
 from keepstep.integrations.erp.emulator.faults import Fault
 from keepstep.integrations.erp.emulator.ledger import Ledger, layout_of
 from keepstep.integrations.erp.emulator.press import FLAWS, Printed, Sheet, print_report, print_scan
+from keepstep.integrations.erp.layout import LAYOUTS
 
 BASE = "/erp"
 COOKIE = "ERPSESSID"
@@ -96,8 +97,8 @@ class Desk:
         """The answer to one request; ``fault`` is what hits it."""
         if target.step == "nothing":
             return Answer(404, ERROR_PAGE, "text/html; charset=utf-8")
-        if fault is not None and (spoiled := self._instead(fault, target)) is not None:
-            return spoiled
+        if fault is not None and (instead := self._instead(fault, target)) is not None:
+            return instead
         if target.step == "login":
             return self._login(form)
         if not self._admitted(cookie) or (fault is not None and fault.kind == "logged-out"):
@@ -221,7 +222,8 @@ class Desk:
         if fault.kind == "html":
             if target.step != "download":
                 return Answer(200, ERROR_PAGE, "text/html; charset=utf-8")
-            return Answer(200, ERROR_PAGE, "application/pdf")  # what it is, and what it says that it is
+            headers = {"Content-Disposition": f'attachment; filename="{_file_name(target)}"'}
+            return Answer(200, ERROR_PAGE, "application/pdf", headers)  # what it is, and what it says that it is
         return None
 
     def _of_job(self, step: str, id_: str) -> Target:
@@ -255,5 +257,6 @@ def _titled(agent: str) -> str:
     return f"{agent} {names.AGENT_NAMES[sum(agent.encode()) % len(names.AGENT_NAMES)]}" if agent else ""
 
 
-def _file_name(job: Job) -> str:
-    return f"{layout_of(job.report).title.replace(' ', '_')}{f'_{job.agent}' if job.agent else ''}.pdf"
+def _file_name(of: Job | Target) -> str:
+    title = LAYOUTS[of.report].title if of.report in LAYOUTS else "Stampa"
+    return f"{title.replace(' ', '_')}{f'_{of.agent}' if of.agent else ''}.pdf"
