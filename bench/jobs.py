@@ -51,6 +51,7 @@ class OnePage:
 
     _numbers = itertools.count()
     key, title, base_url = "bench", "Bench", ""
+    requests = 0
     entities = (Entity("things", (Field("name", Kind.TEXT),)),)
 
     async def ping(self) -> Ping:

@@ -1,8 +1,8 @@
 """Build what the page is served with, or check that it is current (``--check``).
 
-Compiled CSS and other people's scripts are committed under ``web/static/dist``, so that nobody who runs Keepstep needs
-node. ``sources.json`` there says what they were built from: without node that is what the check compares. With
-``--rebuild`` it builds them anew elsewhere and compares every byte.
+Compiled CSS, our scripts as one file and other people's scripts are committed under ``web/static/dist``: nobody who
+runs Keepstep needs node. ``sources.json`` there says what they were built from: without node that is what the check
+compares. With ``--rebuild`` it builds them anew elsewhere and compares every byte.
 """
 
 import hashlib
@@ -57,6 +57,7 @@ def build(target: Path) -> None:
         lines = [line for line in text.splitlines() if not line.startswith("//# sourceMappingURL")]
         (target / name).write_text("\n".join(lines) + "\n", encoding="utf-8")
     _npm("run", "--silent", "css", "--", "--output", str(target / "app.css"))
+    _npm("run", "--silent", "js", "--", f"--outfile={target / 'app.js'}")
     built = {path.name: digest(path) for path in sorted(target.iterdir()) if path.name != RECORD}
     record = {"sources": sources(), "built": built}
     (target / RECORD).write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")

@@ -18,6 +18,7 @@ from pydantic import SecretStr
 from keepstep.alerts.alerter import Arrangement
 from keepstep.config import Settings, catalogue, oddities, unknown_entities
 from keepstep.integrations.http import is_loopback
+from keepstep.integrations.oauth import Client
 from keepstep.integrations.registry import Values, integrations
 from keepstep.model.errors import StoreError
 from keepstep.model.integration import Integration
@@ -60,11 +61,15 @@ _CREDENTIALS = {"doorloop": ("apiKey",)}
 
 
 class App:
-    """Keepstep with these settings: what ``cli`` calls its parts. Nothing is opened before ``open``."""
+    """Keepstep with these settings: what ``cli`` calls its parts. Nothing is opened before ``open``.
+
+    ``registered`` are the integrations with one connection that all share, ``known`` those of owners as well.
+    """
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
-        self.registered = integrations()
+        self.known = integrations()
+        self.registered = MappingProxyType({key: one for key, one in self.known.items() if not one.per_owner})
         self._stored_secrets: frozenset[str] = frozenset()
 
     @property
@@ -92,7 +97,10 @@ class App:
     def values(self, key: str) -> Values:
         """What the settings say about an integration."""
         settings = self.settings
-        assert key == "doorloop", key  # noqa: S101 - one integration so far
+        if key == "google_contacts":
+            size = settings.google_contacts_page_size
+            return Values(settings.google_contacts_base_url, "", size, client=self._google)
+        assert key == "doorloop", key  # noqa: S101 - one that all share so far
         return Values(
             base_url=settings.doorloop_base_url,
             api_key=settings.doorloop_api_key.get_secret_value() if settings.doorloop_api_key else "",
@@ -100,6 +108,15 @@ class App:
             max_concurrency=settings.doorloop_max_concurrency,
             rate_limit_rps=settings.doorloop_rate_limit_rps,
         )
+
+    @property
+    def _google(self) -> Client | None:
+        """This application as Google knows it; None where it was not told."""
+        settings = self.settings
+        if not settings.google_client_id:
+            return None
+        secret = settings.google_client_secret.get_secret_value() if settings.google_client_secret else ""
+        return Client(settings.google_client_id, secret)
 
     def configured(self, key: str) -> bool:
         """Whether an integration has credentials."""
@@ -156,7 +173,7 @@ class App:
         problems = [*self.settings.problems, *unknown_entities(self.settings, known), *oddities(self.settings)]
         advice = [
             Advice(about=key, message=message, fix=fix)
-            for key, registered in self.registered.items()
+            for key, registered in self.known.items()
             for message, fix in registered.warnings(self.values(key))
         ]
         if self.embedded and self.settings.direct_database_url is not None:

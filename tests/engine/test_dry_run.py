@@ -170,4 +170,4 @@ async def test_a_dry_run_that_had_to_wait_begins_again_and_counts_once(sync: Syn
     assert (run.result, counts_of(run)) == ("succeeded", {"inserted": LEASES})
     assert (entity_of(run, "leases").report or {})["inserted"] == LEASES
     assert entity_of(run, "leases").pages == 3
-    assert run.requests == 2 + 3
+    assert run.requests == len(sync.upstream.requests()) == 2 + 1 + 3

@@ -18,6 +18,7 @@ class Stubborn:
 
     key, title, base_url = "stubborn", "Stubborn", ""
     entities = (Entity("things", (Field("name", Kind.TEXT),)),)
+    requests = 0
 
     def __init__(self, error: UpstreamError) -> None:
         self.error: UpstreamError | None = error

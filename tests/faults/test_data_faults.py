@@ -75,6 +75,20 @@ async def test_poison_records_are_named_until_they_arrive_in_good_order(sync: Sy
     assert "keepstep dlq list" in found["fix"]
 
 
+async def test_fields_that_have_no_column_are_named_until_they_have_one(sync: Sync, site: Served) -> None:
+    await sync.run("owners")
+    found = (await problems(site))["schema-drift"]
+    await site.admin.put(
+        "/api/admin/integrations/doorloop/schema-policy", json={"entity": "owners", "policy": "evolve"}
+    )
+    async with site.service.connectors.lent("doorloop") as (_, policy):
+        await sync.run("owners", schema=policy.schema)
+
+    assert (found["severity"], found["entity"], "jobTitle" in found["message"]) == ("info", "owners", True)
+    assert "keepstep schema policy doorloop owners evolve" in found["fix"]
+    assert "schema-drift" not in await problems(site)
+
+
 async def test_an_error_of_all_entities_is_told_once_and_since_it_began(sync: Sync, site: Served) -> None:
     sync.upstream.fault("401", forever=True)
     await sync.run()

@@ -7,15 +7,17 @@ from pathlib import Path
 import pytest
 
 from keepstep import always_on
+from keepstep.alerts.alerter import Alerter
 from keepstep.model.errors import StoreError
 from keepstep.service.home import made_once
 from tests.faults.conftest import at, problems
-from tests.support.clinic import examine
+from tests.support.clinic import command, examine
 from tests.support.elsewhere import free_port
 from tests.support.site import Served, served
 from tests.support.sync import Sync
 from tests.support.tiny import fill, tiny_disk
 from tests.support.victims import victims
+from tests.support.webhook import webhook
 from tests.support.workers import until, workers
 
 OLD_KEY, NEW_KEY = "an old phrase of this test", "a new phrase of this test"
@@ -144,3 +146,48 @@ async def test_an_address_for_alerts_that_cannot_work_is_named(
         found = (await problems(site))["webhook-malformed"]
 
     assert (found["severity"], "sig=b" in str(found)) == ("warning", False)
+
+
+async def test_alerts_that_do_not_arrive_are_named_until_one_does(sync: Sync, tmp_path: Path) -> None:
+    async with webhook() as hook:
+        address = f"{hook.host}/workflows/a?sig={'s' * 24}"
+        hook.status, hook.body = 404, "The workflow is disabled."
+        async with at(sync, tmp_path, sync.upstream.url, INTEGRATIONS_TEAMS_WEBHOOK=address) as site:
+            await site.admin.post("/api/admin/alerts/test")
+            named = (await problems(site))["webhook-refused"]
+            hook.status, hook.body = 202, ""
+            await site.admin.post("/api/admin/alerts/test")
+            after = await problems(site)
+
+    assert (named["severity"], named["since"] is not None) == ("warning", True)
+    assert "INTEGRATIONS_TEAMS_WEBHOOK" in named["fix"]
+    assert "webhook-refused" not in after
+
+
+def test_doctor_says_what_was_answered_to_an_alert_that_did_not_arrive(
+    dsn: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    known = {"DATABASE_URL": dsn, "KEEPSTEP_HOME": str(tmp_path)}
+    nowhere = f"http://127.0.0.1:{free_port()}/workflows/a?sig={'s' * 24}"
+    command(capfd, "alerts", "test", **known, INTEGRATIONS_TEAMS_WEBHOOK=nowhere)
+
+    _, found = examine(capfd, **known, INTEGRATIONS_TEAMS_WEBHOOK=nowhere)
+
+    assert "cannot be reached" in found["webhook-refused"]["message"]
+
+
+async def test_a_connection_that_had_no_success_for_long_is_named_until_it_has(sync: Sync, site: Served) -> None:
+    await site.admin.put("/api/admin/sync/schedule", json={"enabled": True})
+    sync.upstream.fault("500", forever=True)
+    await sync.run("owners")
+    await site.sql("UPDATE keepstep.connections SET created_at = created_at - interval '13 hours'")
+    alerter = Alerter(site.service.database, site.service.alerts.arrangement)
+    await alerter.round()
+    named = await problems(site)
+    sync.upstream.clear_faults()
+    await sync.run("owners")
+    await site.sql("DELETE FROM keepstep.ticks WHERE name = 'alerter'")
+    await alerter.round()
+
+    assert "keepstep runs" in named["no-success"]["fix"]
+    assert "no-success" not in await problems(site)

@@ -7,7 +7,7 @@ from contextlib import aclosing
 from datetime import datetime
 from typing import cast
 
-from keepstep.model.errors import AuthFailed, NotData, Permanent, RateLimited, Transient, UpstreamError
+from keepstep.model.errors import AuthFailed, ChangesLost, NotData, Permanent, RateLimited, Transient, UpstreamError
 from keepstep.model.integration import Entity, Integration, Mode, Page, Reading
 from keepstep.reliability.clock import Clock
 
@@ -66,6 +66,10 @@ class Upstream(ABC):
     def arm(self, fault: str, *, once: bool = False, after: int = 0) -> None:
         """Let the named fault hit every request (or one only), after so many were let pass."""
 
+    def expected(self, fault: str) -> type[UpstreamError]:
+        """What an integration must call a fault."""
+        return FAULTS[fault]
+
     @abstractmethod
     def hang(self) -> None:
         """Leave every request from now on without an answer."""
@@ -100,9 +104,12 @@ def opened(
 
 
 async def read_all(integration: Integration, entity: Entity, reading: Reading | None = None) -> list[Page]:
-    """Every page of a reading, to its end."""
-    async with asyncio.timeout(DEADLINE), opened(integration, entity, reading) as pages:
-        return [page async for page in pages]
+    """Every page of a reading, to its end. Where changes cannot be told everything is read, as the engine does it."""
+    try:
+        async with asyncio.timeout(DEADLINE), opened(integration, entity, reading) as pages:
+            return [page async for page in pages]
+    except ChangesLost:
+        return await read_all(integration, entity)
 
 
 async def until(condition: Callable[[], bool]) -> None:
@@ -120,6 +127,11 @@ def records_of(pages: Sequence[Page]) -> list[bytes]:
 def keys_of(pages: Sequence[Page]) -> list[str | None]:
     """The keys of pages."""
     return [key for page in pages for key in page.keys]
+
+
+def skipped_by(pages: Sequence[Page]) -> list[str]:
+    """The keys of the records that came and are none of the entity's."""
+    return [key for page in pages for keys in page.skipped.values() for key in keys]
 
 
 def watermark(pages: Sequence[Page]) -> datetime:

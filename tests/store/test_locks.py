@@ -178,6 +178,7 @@ async def test_a_holder_that_the_database_keeps_busy_longer_than_its_lease_is_le
     beat = asyncio.create_task(watch(database, busy))
     flush = asyncio.create_task(busy.flush(work))
     await entered.wait()
+    await connection.execute("SELECT pg_sleep_until(expires_at) FROM keepstep.locks")
     with pytest.raises(LockHeld):
         await begin(database)
     await flush

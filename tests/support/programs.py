@@ -4,6 +4,7 @@ import contextlib
 import os
 import shutil
 import signal
+import socket
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -116,8 +117,13 @@ def pooled(dsn: str, *, mode: str = "transaction", size: int = 3) -> Iterator[st
             sockets=to["host"], port=to["port"], user=to["user"], place=user.place, mode=mode, size=size
         )
         user.start(needed("pgbouncer"), user.write("pgbouncer.ini", settings), ends_on=signal.SIGTERM)
-        eventually(lambda: (user.place / ".s.PGSQL.6432").exists())
+        eventually(lambda: _listens(user.place / ".s.PGSQL.6432"))
         yield f"postgresql://{to['user']}@/{to['dbname']}?host={user.place}&port=6432"
+
+
+def _listens(place: Path) -> bool:
+    with socket.socket(socket.AF_UNIX) as client:
+        return client.connect_ex(str(place)) == 0
 
 
 @contextlib.contextmanager

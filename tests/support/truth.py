@@ -7,7 +7,7 @@ from decimal import Decimal
 from functools import partial
 from typing import Any
 
-from keepstep.model.integration import Entity, Kind
+from keepstep.model.integration import KEY_COLUMN, Entity, Kind
 
 Row = Mapping[str, Any]
 exact_json: Callable[[str | bytes], Any] = partial(json.loads, parse_float=Decimal)
@@ -17,7 +17,7 @@ exact_json: Callable[[str | bytes], Any] = partial(json.loads, parse_float=Decim
 def expected_row(entity: Entity, raw: bytes) -> dict[str, Any]:
     """The content of a record's row: key, typed columns, ``_extra``."""
     record = exact_json(raw)
-    row = {entity.key: record.pop(entity.key)}
+    row = {KEY_COLUMN: record.pop(entity.key)}
     for field in entity.fields:
         row[field.column] = _python(field.kind, record.pop(field.name, None))
     row["_extra"] = record
@@ -56,7 +56,7 @@ def differences(
             row = expected_row(entity, raw)
         except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
             continue  # a poison record: no row can be expected of it
-        key = row[entity.key]
+        key = row[KEY_COLUMN]
         if isinstance(key, str) and key and "\0" not in key and key not in skipped:
             expected[key] = row
     live = {key: row for key, row in rows.items() if row["_deleted_at"] is None and key not in skipped}

@@ -66,6 +66,7 @@ def alone() -> Iterator[Keepstep]:
         ("emulate nosuch", "There is no emulator 'nosuch'"),
         ("emulate doorloop --leases -1", "leases lies between"),
         ("emulate doorloop --sort upwards", "not one of"),
+        ("emulate google_contacts --people -1", "people lies between"),
         ("dlq requeue", "by number, or all of an entity"),
         ("dlq discard 1", "Missing option '--reason'"),
     ],
@@ -101,9 +102,14 @@ def test_without_a_key_a_run_says_so_and_everything_else_works(command: Keepstep
     refused, usable = ("run doorloop", "ping doorloop"), ("runs", "dlq list", "held list", "config show", "doctor")
     all_ended = command.all(*refused, *usable, DOORLOOP_API_KEY="", DOORLOOP_BASE_URL="")
 
-    for ended in all_ended[:2]:
-        assert (ended.code, ended.error.splitlines()[0]) == (1, "Error: DoorLoop has no API key.")
-        assert "DOORLOOP_API_KEY" in ended.error
+    run, ping = all_ended[:2]
+    assert (run.code, run.error.splitlines()[0]) == (1, "Error: DoorLoop has no API key.")
+    assert "DOORLOOP_API_KEY" in run.error
+    assert (ping.code, "DoorLoop has no API key." in ping.out, "Fix: Set DOORLOOP_API_KEY" in ping.out) == (
+        1,
+        True,
+        True,
+    )
     assert [ended.code for ended in all_ended[2:]] == [0] * len(usable)
 
 

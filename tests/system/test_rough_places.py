@@ -31,8 +31,9 @@ def until(condition: Callable[[], object], seconds: float = 60.0) -> None:
         time.sleep(0.05)
 
 
-def kill_keeper(command: Keepstep) -> int:
-    """Kill -9 the process that owns the embedded server, which takes the server along; gives its id."""
+def keepers(command: Keepstep) -> list[int]:
+    """The processes that own the embedded server: one, or none while it is started again."""
+    found = []
     for entry in Path("/proc").iterdir():
         if entry.name.isdigit():
             try:
@@ -40,9 +41,16 @@ def kill_keeper(command: Keepstep) -> int:
             except OSError:
                 continue
             if b"keepstep.store.keeper" in words and os.fsencode(command.home) in words:
-                os.kill(int(entry.name), signal.SIGKILL)
-                return int(entry.name)
-    raise AssertionError("there is no keeper")
+                found.append(int(entry.name))
+    return found
+
+
+def kill_keeper(command: Keepstep) -> int:
+    """Kill -9 the process that owns the embedded server, which takes the server along; gives its id."""
+    until(lambda: keepers(command))
+    [keeper] = keepers(command)
+    os.kill(keeper, signal.SIGKILL)
+    return keeper
 
 
 def readiness(url: str) -> dict[str, Any]:

@@ -1,5 +1,6 @@
 """Credentials at rest: encrypted, masked, rotated, and locked where the environment gives them."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -9,6 +10,8 @@ from cryptography.fernet import Fernet
 from keepstep.model.errors import BadRequest, StoreError
 from keepstep.service.vault import Vault
 from tests.support.site import Served, served
+from tests.support.upstream import serving
+from tests.system.command import Keepstep
 
 PATH = "/api/admin/integrations/doorloop/credentials"
 KEY = "dl_secret_0123456789"
@@ -50,6 +53,32 @@ async def test_runs_use_what_is_stored_and_the_schedule_begins_and_rests_with_it
     await site.admin.delete(PATH)
     assert (await site.sql(due))[0]["n"] == 0
     assert not await site.service.connectors.is_configured("doorloop")
+
+
+async def test_the_command_line_uses_what_is_stored(dsn: str, tmp_path: Path) -> None:
+    async with serving(api_key=KEY) as upstream:
+        async with served(dsn, tmp_path, DOORLOOP_BASE_URL=upstream.url) as site:
+            await site.admin.put(PATH, json=VALUES)
+        keepstep = Keepstep(tmp_path, DATABASE_URL=dsn, DOORLOOP_BASE_URL=upstream.url)
+        for line in ("ping doorloop", "check doorloop owners", "run doorloop owners"):
+            ended = await asyncio.to_thread(keepstep, *line.split())
+            assert ended.code == 0, ended
+
+
+async def test_a_ping_by_hand_does_not_go_past_an_open_breaker(dsn: str, tmp_path: Path) -> None:
+    async with serving(api_key=KEY) as upstream:
+        keepstep = Keepstep(
+            tmp_path, DATABASE_URL=dsn, DOORLOOP_BASE_URL=upstream.url, DOORLOOP_API_KEY=KEY,
+            KEEPSTEP_BREAKER_THRESHOLD="1",
+        )  # fmt: skip
+        upstream.fault("500", forever=True)
+        assert (await asyncio.to_thread(keepstep, "ping", "doorloop")).code == 1
+        upstream.clear_faults()
+        sent = len(upstream.requests())
+
+        ended = await asyncio.to_thread(keepstep, "ping", "doorloop")
+
+        assert (ended.code, len(upstream.requests())) == (1, sent), ended
 
 
 @pytest.mark.parametrize(

@@ -96,7 +96,7 @@ async def test_a_problem_of_a_page_is_a_page(site: Served) -> None:
 async def test_every_file_that_a_page_names_is_there_for_good_and_compressed(site: Served) -> None:
     text = (await site.admin.get(PAGE)).text
     names = set(re.findall(r'"(/static/[^"]+)"', text))
-    assert len(names) > 8
+    assert len(names) >= 6
     for name in names:
         answer = await site.nobody.get(name)
         assert answer.status_code == 200, name

@@ -111,7 +111,7 @@ def scheduler(tick: datetime | None, now: datetime, *, scheduled: bool) -> Findi
 
 
 def _connectivity(facts: Facts) -> Finding | None:
-    if facts.last_state == "failed" and facts.last_code == "auth-failed":
+    if facts.last_state == "failed" and facts.last_code in ("auth-failed", "needs-reconnect"):
         return _finding(
             facts, "connectivity", "critical", "the credentials are refused", facts.last_message or "Upstream refused.",
             _NOTHING_WRONG, facts.last_fix or "Give Keepstep new credentials.", facts.last_finished_at,

@@ -4,7 +4,7 @@ import os
 import secrets
 from contextlib import AsyncExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -15,6 +15,7 @@ from keepstep.cli.session import opened
 from keepstep.cli.signals import drive
 from keepstep.cli.sync import DEMO_MARK, perform, shower
 from keepstep.cli.up import journal, place
+from keepstep.integrations.emulators import emulators
 from keepstep.model.errors import BadRequest, StoreError
 
 if TYPE_CHECKING:
@@ -58,7 +59,7 @@ async def _demonstrate(parts: Parts, site: Site | None, *, json: bool) -> int:
         request = RunRequest(entities, Mode.BACKFILL, actor=arguments.actor())
         ended = await perform(service, KEY, request, shower(json=json))
         if site is not None:
-            _suggest(parts, site, base_url, emulator.options.api_key)
+            _suggest(parts, site, base_url, emulator.options)
             await _welcome(service, site)
             journal(emulated)
             await (await stack.enter_async_context(emulated.working(service, concurrency=2, patience=None)))
@@ -96,15 +97,16 @@ async def _welcome(service: "Service", site: Site) -> None:
     render.note(f"  sign in as {USER} with the password {password}")
 
 
-def _suggest(parts: Parts, site: Site, base_url: str, api_key: str) -> None:
+def _suggest(parts: Parts, site: Site, base_url: str, options: Any) -> None:
     """What to try next, in another terminal."""
-    control = base_url.removesuffix("/api") + "/_emulator"
+    emulated = emulators()[KEY]
+    control = base_url.removesuffix(emulated.path) + "/_emulator"
     home = [] if os.environ.get("KEEPSTEP_HOME", "") == "" else [f"export KEEPSTEP_HOME={parts.home}"]
     own_database = [] if parts.embedded else ["unset DATABASE_URL   # the demo leaves yours alone"]
     steps = [
-        *own_database, *home, *usage(KEY, base_url, api_key),
+        *own_database, *home, *usage(emulated, base_url, options),
         "keepstep db psql -c 'select name, status, total_balance_due from doorloop.leases limit 5'",
-        changing(control)[1],
+        changing(emulated, control)[1],
         f"keepstep run {KEY} --dry-run",
         f"keepstep run {KEY}",
         f"keepstep run {KEY} --mode backfill   # finds the deleted ones too",

@@ -1,7 +1,7 @@
 """``keepstep emulate``: an upstream system of one's own. Its flags are the fields of the emulator's options."""
 
 import inspect
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import Field, fields
 from typing import Annotated, Any, Literal
 
@@ -37,17 +37,6 @@ _HELP = {
     "rate_scope": "What the limits count.", "rate_headers": "Which headers tell of the limits.",
     "clock_offset_s": "Shift the emulator's clock by so many seconds.",
     "requests_kept": "Requests kept on record.",
-    "agents": "The agents' codes, with commas.", "customers": "Rows of each agent.", "orders": "Rows of each agent.",
-    "ddt": "Rows of each agent.", "invoices": "Rows of each agent.", "products": "Rows.", "prices": "Rows.",
-    "username": "Who is let in.", "password": "With which password.",
-    "login_refusal": "What a refused login gets: the login page again, or 401.",
-    "session_uses": "Requests after which a session has ended; 0 for never.",
-    "rules": "Whether reports have rules between their cells, or boxes around them.",
-    "page_number": "Where a page's number stands.",
-    "printed": "Which time a report tells: of the data's last change, or of the request.",
-    "new_column": "Print a column more.", "moved_column": "Print a column elsewhere.",
-    "split_rows": "Let rows begin on one page and end on the next.",
-    "polls": "How often a report is still being made when asked.",
 }  # fmt: skip
 _OWN = {
     "port": (int, 0, "Where to listen; 0 takes a free port.", ("--port", "-p")),
@@ -96,7 +85,8 @@ def _switch(option: "Field[Any]", emulated: Emulated) -> inspect.Parameter:
     if isinstance(default, frozenset):
         default = ",".join(sorted(default))
     flags = (f"{flag}/--no-{option.name.replace('_', '-')}",) if kind is bool else (flag,)
-    return _parameter(option.name, kind, default, _HELP[option.name], flags)
+    words = emulated.meanings.get(option.name) or _HELP[option.name]
+    return _parameter(option.name, kind, default, words, flags)
 
 
 def _parameter(name: str, kind: Any, default: Any, words: str, flags: Sequence[str]) -> inspect.Parameter:
@@ -115,13 +105,13 @@ def _serve(emulated: Emulated, given: dict[str, Any], *, host: str, port: int, j
         raise Usage(f"This emulator cannot be: {error}.", fix=f"See: keepstep emulate {emulated.key} --help") from None
 
     def started(base_url: str) -> None:
-        control = base_url.removesuffix(emulated.api) + "/_emulator"
-        environment = {f"{emulated.key.upper()}_BASE_URL": base_url, **emulated.credentials(options)}
+        control = base_url.removesuffix(emulated.path) + "/_emulator"
         if json:
+            environment = emulated.environment(options, base_url)
             told = {"baseUrl": base_url, "apiKey": options.api_key, "control": control, "environment": environment}
             render.emit(told, one_line=True)
         else:
-            _tell(emulated, base_url, environment, control)
+            _tell(emulated, base_url, options, control)
 
     try:
         drive(emulated.load()(options, host=host, port=port, started=started))
@@ -132,38 +122,27 @@ def _serve(emulated: Emulated, given: dict[str, Any], *, host: str, port: int, j
         ) from None
 
 
-def _tell(emulated: Emulated, base_url: str, environment: Mapping[str, str], control: str) -> None:
+def _tell(emulated: Emulated, base_url: str, options: Any, control: str) -> None:
     render.say(f"An emulated {emulated.title} with invented data answers at {base_url}", style="bold")
     render.say()
-    render.say(f"  export {' '.join(f'{name}={value}' for name, value in environment.items())}")
-    if emulated.key == "doorloop":
-        key = environment["DOORLOOP_API_KEY"]
-        render.say(f"  curl -s -H 'Authorization: bearer {key}' '{base_url}/leases?page_size=2'")
+    for line in usage(emulated, base_url, options):
+        render.say(f"  {line}")
+    render.say(f"  {emulated.example(options, base_url)}")
     render.say()
-    for line in changing(control) if emulated.key == "doorloop" else changing_reports(control):
+    for line in changing(emulated, control):
         render.say(f"  {line}")
     render.say()
     render.say("Ctrl-C ends it.")
 
 
-def usage(key: str, base_url: str, api_key: str) -> list[str]:
+def usage(emulated: Emulated, base_url: str, options: Any) -> list[str]:
     """What to type to use an emulator as upstream."""
-    return [f"export {key.upper()}_BASE_URL={base_url} {key.upper()}_API_KEY={api_key or 'any'}"]
+    return ["export " + " ".join(f"{name}={value}" for name, value in emulated.environment(options, base_url).items())]
 
 
-def changing(control: str) -> list[str]:
+def changing(emulated: Emulated, control: str) -> list[str]:
     """What to type to look into an emulator and to change its data."""
     return [
         f"curl -s {control}/state",
-        f'curl -s {control}/changes -d \'{{"entity": "leases", "create": 3, "update": 10, "delete": 2}}\'',
-        f'curl -s {control}/faults -d \'{{"kind": "429", "entity": "leases", "retry_after": 5}}\'',
-    ]
-
-
-def changing_reports(control: str) -> list[str]:
-    """The same for an emulator that prints reports."""
-    return [
-        f"curl -s {control}/document/products.pdf -o products.pdf",
-        f'curl -s {control}/changes -d \'{{"report": "products", "create": 3, "update": 10, "delete": 2}}\'',
-        f'curl -s {control}/faults -d \'{{"kind": "truncate", "variant": "body", "report": "products"}}\'',
+        *(f"curl -s {control}/{route} -d '{body}'" for route, body in emulated.commands),
     ]

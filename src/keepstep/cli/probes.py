@@ -1,31 +1,39 @@
-"""``keepstep ping`` and ``check``: does upstream answer, and what? Neither needs the database."""
+"""``keepstep ping`` and ``check``: does upstream answer, and what?
 
-from typing import TYPE_CHECKING, Annotated
+They ask as a run would: with the credentials and settings in the database, and not past the limits and the breaker that
+all share. Where the database cannot be used they ask with what the environment says.
+"""
+
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import typer
 
 from keepstep.cli import arguments, exits, render
 from keepstep.cli.exits import Usage
 from keepstep.cli.parts import Parts, parts_of
+from keepstep.cli.session import opened
 from keepstep.cli.signals import drive
-from keepstep.model.errors import BadRequest
+from keepstep.model.errors import StoreError
 
 if TYPE_CHECKING:
-    from keepstep.model.integration import Check, Integration, Ping
+    from keepstep.model.integration import Integration
+    from keepstep.service.inspection import Inspection
+    from keepstep.service.upstream import CheckAnswer, PingAnswer
+
+T = TypeVar("T")
 
 
 def ping(context: typer.Context, integration: arguments.IntegrationName, json: arguments.Json = False) -> None:
     """Ask upstream one cheap question: does it answer, and take the key?"""
-    from keepstep.service.upstream import ping_answer
-
-    connector = _connector(parts_of(context), integration)
-    answer = ping_answer(drive(_ping(connector)))
+    parts = parts_of(context)
+    key = arguments.known_integration(parts, integration)
+    answer = drive(_asked(parts, key, lambda inspection: inspection.ping(key), _ping))
     if json:
         render.emit(answer)
     else:
-        render.say(
-            f"{connector.title} at {answer.base_url}: {answer.state}", style=render.COLOURS.get(answer.state, "")
-        )
+        title = parts.registered[key].title
+        render.say(f"{title} at {answer.base_url}: {answer.state}", style=render.COLOURS.get(answer.state, ""))
         render.say(f"{answer.reason} ({answer.elapsed_ms:,} ms)")
         limit = answer.rate_limit
         if limit is not None and limit.remaining is not None:
@@ -46,11 +54,18 @@ def check(
     json: arguments.Json = False,
 ) -> None:
     """Ask one endpoint for one page and say what came back."""
-    from keepstep.service.upstream import check_answer
-
     parts = parts_of(context)
-    endpoint = entity if entity.startswith("/") else _one_entity(parts, integration, entity)
-    answer = check_answer(drive(_check(_connector(parts, integration), endpoint, page_size)))
+    key = arguments.known_integration(parts, integration)
+    endpoint = entity if entity.startswith("/") else _one_entity(parts, key, entity)
+
+    async def directly(connector: "Integration") -> "CheckAnswer":
+        from keepstep.service.upstream import check_answer
+
+        return check_answer(await connector.check(endpoint, page_size=page_size))
+
+    answer = drive(
+        _asked(parts, key, lambda inspection: inspection.check(key, endpoint, page_size=page_size), directly)
+    )
     if json:
         render.emit(answer)
     else:
@@ -64,37 +79,34 @@ def check(
     raise typer.Exit(exits.OK if answer.ok else exits.FAILED)
 
 
-def _one_entity(parts: Parts, integration: str, name: str) -> str:
-    names = arguments.known_entities(parts, arguments.known_integration(parts, integration), [name])
+def _one_entity(parts: Parts, key: str, name: str) -> str:
+    names = arguments.known_entities(parts, key, [name])
     if len(names) != 1:
         raise Usage("Name one entity.", fix="For example: keepstep check doorloop leases")
     return names[0]
 
 
-def _connector(parts: Parts, name: str) -> "Integration":
-    key = arguments.known_integration(parts, name)
-    require_key(parts, key)
-    return parts.connector(key)
-
-
-def require_key(parts: Parts, key: str) -> None:
-    """Raises ``BadRequest`` for an integration without credentials."""
-    if not parts.configured(key):
-        raise BadRequest(
-            f"{parts.registered[key].title} has no API key.",
-            fix=f"Set {key.upper()}_API_KEY, or try it without an account: keepstep demo",
-        )
-
-
-async def _ping(connector: "Integration") -> "Ping":
+async def _asked(
+    parts: Parts,
+    key: str,
+    by_service: "Callable[[Inspection], Awaitable[T]]",
+    directly: "Callable[[Integration], Awaitable[T]]",
+) -> T:
     try:
-        return await connector.ping()
+        async with opened(parts) as service:
+            return await by_service(service.inspection)
+    except StoreError as error:
+        if not parts.configured(key):
+            raise
+        render.note(f"Asked with the settings of the environment alone: {error.message}", style="dim")
+    connector = parts.connector(key)
+    try:
+        return await directly(connector)
     finally:
         await connector.aclose()
 
 
-async def _check(connector: "Integration", endpoint: str, page_size: int) -> "Check":
-    try:
-        return await connector.check(endpoint, page_size=page_size)
-    finally:
-        await connector.aclose()
+async def _ping(connector: "Integration") -> "PingAnswer":
+    from keepstep.service.upstream import ping_answer
+
+    return ping_answer(await connector.ping())

@@ -45,6 +45,8 @@ def counts(run: "RunSummary") -> None:
     for entity in run.entities:
         if entity.completeness and not entity.completeness.startswith("complete:"):
             render.say(f"{entity.entity}: {entity.completeness}.", style="dim")
+        for reason, count in entity.skipped.items():
+            render.say(f"{entity.entity}: {count:,} {reason.replace('_', ' ')}.", style="dim")
     if run.dry_run:
         render.say("Nothing was written: this is what a run would do.", style="bold")
 

@@ -9,7 +9,6 @@ import typer
 from keepstep.cli import arguments, render, report
 from keepstep.cli.exits import Usage
 from keepstep.cli.parts import Parts, parts_of
-from keepstep.cli.probes import require_key
 from keepstep.cli.progress import display
 from keepstep.cli.session import opened
 from keepstep.cli.signals import drive
@@ -109,7 +108,6 @@ def _request(
 def _check_allowed(parts: Parts, key: str, request: "RunRequest") -> None:
     """Refuse what needs no database to be refused."""
     title = parts.registered[key].title
-    require_key(parts, key)
     if request.mode == "backfill" and not parts.allow_backfill:
         raise BadRequest(
             "Full runs by hand are turned off (ALLOW_MANUAL_BACKFILL=false).", fix="Run a delta, or set it to true."

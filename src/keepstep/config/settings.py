@@ -13,12 +13,13 @@ from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from keepstep.config import rules
+from keepstep.config.google_settings import GoogleSettings
 from keepstep.config.variable import Problem, Variable
 
 DEFAULT_ENTITIES = ("owners", "properties", "units", "leases", "tenants")
 
 
-class Settings(BaseSettings):
+class Settings(GoogleSettings):
     """Every setting, checked. Make it with ``Settings.load()``.
 
     ``locked`` holds the variables that the environment gave: they can't be edited on the page. An empty or blank one
@@ -302,7 +303,7 @@ class Settings(BaseSettings):
 
 VARIABLES: dict[str, Variable] = {
     name: about
-    for name, field in Settings.model_fields.items()
+    for name, field in sorted(Settings.model_fields.items(), key=lambda one: one[0] in GoogleSettings.model_fields)
     for about in field.metadata
     if isinstance(about, Variable)
 }
@@ -382,7 +383,7 @@ def _unreadable(field: str) -> Problem:
 def _misspelt(environ: Mapping[str, str]) -> Iterable[Problem]:
     for name in sorted(environ):
         if name in NAMES or not name.upper().startswith(
-            ("KEEPSTEP_", "DOORLOOP_", "AUTO_SYNC_", "SYNC_ENT", "ADMIN_SYNC_")
+            ("KEEPSTEP_", "DOORLOOP_", "AUTO_SYNC_", "SYNC_ENT", "ADMIN_SYNC_", "GOOGLE_C")
         ):
             continue
         if close := get_close_matches(name.upper(), NAMES, n=1, cutoff=0.88):

@@ -6,7 +6,7 @@ from datetime import datetime
 import msgspec
 
 from keepstep.engine.batches import Batch
-from keepstep.engine.evidence import Evidence, weigh
+from keepstep.engine.evidence import Evidence, refuse_many, weigh
 from keepstep.engine.guard import Deletions
 from keepstep.engine.mapping import Mapping
 from keepstep.engine.sinks import Outcome, Progress, mapped, refused_letter, tally_up
@@ -76,8 +76,9 @@ class Apply:
                     await self._keep(connection, None, progress)  # so that a run killed now leaves nothing behind
             else:
                 cursor = saved["cursor"]
+            asked_for = not self._full and self._request.since is not None
             settled = saved is None and not self._all_new
-            reading = Reading(mode, cursor=cursor, since=progress.since, facts=known["facts"], settled=settled)
+            reading = Reading(mode, cursor, progress.since, known["facts"], asked_for=asked_for, settled=settled)
             return reading, progress
 
         return await self._session.flush(work)
@@ -135,13 +136,16 @@ class Apply:
         if hits.other:
             await self._destination.create_stage(connection)
             updated = await self._put(connection, self._updater(connection, now), old, batch, letters, bisecting)
+        deleted = await self._delete(connection, batch, now)
         met = await self._met(connection, batch, progress, keys)
-        counts = tally_up(batch, letters, hits, inserted=inserted, updated=updated, met=met)
+        counts = tally_up(batch, letters, hits, inserted=inserted, updated=updated, deleted=deleted, met=met)
         await self._settle_letters(connection, batch, letters)
         if self._full:
             parts = batch.keys_by_part()
             arrays = {part: keys if len(parts) == 1 else text_array(values) for part, values in parts.items()}
             await self._seen(progress).add(connection, progress.look, arrays)
+            apart = {part: text_array(values) for part, values in batch.apart_by_part().items()}
+            await self._seen(progress).add(connection, progress.look, apart)
         await self._commit_place(connection, batch, progress, counts)
         return counts
 
@@ -151,6 +155,23 @@ class Apply:
             return Hits(list(range(len(batch.keys))), [])
         return await self._destination.probe(connection, keys, bytea_array(batch.hashes))
 
+    async def _delete(self, connection: Connection, batch: Batch, now: datetime) -> int:
+        """What upstream itself says is gone, with the page that says it; gives how many rows that were.
+
+        It needs no proof, for nothing is concluded from what was not seen. A full reading leaves it all to its end.
+        """
+        if self._full or not (keys := batch.without_row):
+            return 0
+        gone = text_array(keys)
+        before = (await runs.so_far(connection, self._session, self._entity.name))["deleted"]
+        await refuse_many(connection, self._destination, self._policy, gone, before=before)
+        if self._open_letters:
+            note = "The record is gone upstream."
+            await dead_letters.resolve(
+                connection, self._session.connection_id, self._entity.name, gone, by="keepstep", note=note
+            )
+        return await self._destination.delete_listed(connection, gone, now=now, run_id=self._session.run_id)
+
     async def _met(
         self, connection: Connection, batch: Batch, progress: Progress, keys: TextArray
     ) -> Collection[str] | None:
@@ -159,9 +180,10 @@ class Apply:
             return None
         seen = self._seen(progress)
         if not await seen.intact(connection):  # a server crash emptied it: rather too few are counted than twice
-            return batch.keys
+            return [*batch.keys, *batch.apart]
         await seen.index(connection)
-        return await seen.among(connection, keys)
+        met = await seen.among(connection, keys)
+        return [*met, *await seen.among(connection, text_array(batch.apart))] if batch.skipped else met
 
     async def _put(
         self,
@@ -217,10 +239,12 @@ class Apply:
             connection, self._session, name, pages=len(batch.pages), expected_pages=self._pages, counts=counts,
             requests=sum(page.requests for page in batch.pages), total=progress.total,
         )  # fmt: skip
+        facts = next((page.facts for page in reversed(batch.pages) if page.facts is not None), None)
+        if self._full and facts is not None:
+            progress.facts = dict(facts)
         async with connection.pipeline():
             await self._keep(connection, last.cursor, progress)
-            facts = next((page.facts for page in reversed(batch.pages) if page.facts is not None), None)
-            if facts is not None:
+            if facts is not None and not self._full:
                 await checkpoints.put_facts(connection, self._session.connection_id, name, facts)
             await runs.tell(connection, self._session, self._announce(batch, counts, progress))
 
@@ -240,11 +264,11 @@ class Apply:
     async def _close(self, connection: Connection, now: datetime, progress: Progress) -> Outcome | None:
         ended = await runs.ended_entity(connection, self._session, self._entity.name)
         if ended is not None:  # it was committed before; only the confirmation was lost
-            return self._outcome(State(ended["state"]), ended["completeness"], ended["deleted"])
+            skipped = (await runs.so_far(connection, self._session, self._entity.name))["skipped"]
+            return self._outcome(State(ended["state"]), ended["completeness"], ended["deleted"], skipped)
         if not self._full:
-            return await self._finish(
-                connection, progress, State.SUCCEEDED, None, watermark=self._delta_watermark(progress)
-            )
+            watermark = self._delta_watermark(progress)
+            return await self._finish(connection, progress, State.SUCCEEDED, None, watermark=watermark)
         if progress.unchanged:
             await self._seen(progress).drop(connection)
             return await self._finish(connection, progress, State.SUCCEEDED, UNCHANGED, watermark=progress.high)
@@ -275,6 +299,9 @@ class Apply:
             why = "went while it was read and" if proof.complete else "that were not seen"
             words, level = f"{words}; {stay} rows {why} stay", "warning"
         await seen.drop(connection)
+        # What a full reading learned says "everything up to here is in": not so while rows stay that may be gone.
+        if progress.facts is not None and not stay:
+            await checkpoints.put_facts(connection, owner, name, progress.facts)
         watermark = progress.high if progress.whole else None
         return await self._finish(connection, progress, state, words, watermark=watermark, deleted=deleted, level=level)
 
@@ -312,12 +339,16 @@ class Apply:
         await checkpoints.drop(connection, owner, name, mode)
         await checkpoints.advance(connection, owner, name, mode, watermark)
         await runs.finish_entity(connection, self._session, name, state, completeness=words, deleted=deleted)
-        outcome = self._outcome(state, words, deleted, level)
+        counted = await runs.so_far(connection, self._session, name)
+        outcome = self._outcome(state, words, counted["deleted"], counted["skipped"], level)
         await runs.tell(connection, self._session, outcome.event)
         return outcome
 
-    def _outcome(self, state: State, words: str | None, deleted: int, level: str = "info") -> Outcome:
+    def _outcome(self, state: State, words: str | None, deleted: int, skipped: Json, level: str = "info") -> Outcome:
         name = self._entity.name
-        sentence = f"{name}: done" + (f", {deleted} deleted" if deleted else "") + (f"; {words}." if words else ".")
-        event = Event("entity-finished", sentence, level=level, entity=name, data={"state": state, "deleted": deleted})
+        parts = [f"{deleted} deleted"] if deleted else []
+        parts += [f"{count} {reason.replace('_', ' ')}" for reason, count in skipped.items()]
+        sentence = ", ".join([f"{name}: done", *parts]) + (f"; {words}." if words else ".")
+        data = {"state": state, "deleted": deleted, **({"skipped": skipped} if skipped else {})}
+        event = Event("entity-finished", sentence, level=level, entity=name, data=data)
         return Outcome(state, deleted, event)

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Collection, Sequence
 from dataclasses import dataclass, field
 
 from msgspec import Raw
@@ -13,6 +13,7 @@ from keepstep.model.integration import Page
 from keepstep.model.run import DeadLetter
 
 _PAGES_AHEAD = 4
+_APART = "\x01"
 
 
 @dataclass
@@ -26,6 +27,9 @@ class Batch:
     letters: list[DeadLetter] = field(default_factory=list)
     tallies: list[tuple[int, int, int]] = field(default_factory=list)
     """Per page: records, records without a key, records whose key came again on the same page."""
+    gone: list[str] = field(default_factory=list)
+    skipped: dict[str, list[str]] = field(default_factory=dict)
+    """By reason, the keys of records that are none of the entity's."""
     _known: set[str] = field(default_factory=set)
 
     @property
@@ -45,6 +49,29 @@ class Batch:
             place += taken
         return dict(parts)
 
+    def apart_by_part(self) -> dict[int, Sequence[str]]:
+        """What each part brought that is none of the entity's: seen, but under a name that no row has."""
+        parts: dict[int, list[str]] = {}
+        for page in self.pages:
+            for keys in page.skipped.values():
+                parts.setdefault(page.part, []).extend(_APART + key for key in keys)
+        return dict(parts)
+
+    @property
+    def apart(self) -> list[str]:
+        """The same, of all parts."""
+        return [key for keys in self.apart_by_part().values() for key in keys]
+
+    @property
+    def without_row(self) -> list[str]:
+        """The keys that no live row may have after this: of what is gone, and of what is none of the entity's."""
+        return [*self.gone, *(key for keys in self.skipped.values() for key in keys)]
+
+    def newly_skipped(self, met: Collection[str]) -> dict[str, int]:
+        """By reason, how many came that are none of the entity's, without those that were ``met`` before."""
+        found = {reason: {_APART + key for key in keys} for reason, keys in self.skipped.items()}
+        return {reason: len(keys.difference(met)) for reason, keys in found.items()}
+
     @property
     def anew(self) -> bool:
         """Whether the reading begins again with this batch."""
@@ -52,7 +79,7 @@ class Batch:
 
     def takes(self, page: "SortedPage") -> bool:
         """Whether no key of the page is in the batch already: a record that came twice is written twice, in order."""
-        return self._known.isdisjoint(page.keys)
+        return self._known.isdisjoint(page.keys) and self._known.isdisjoint(page.without_row)
 
     def add(self, page: "SortedPage") -> None:
         """One more page."""
@@ -62,6 +89,10 @@ class Batch:
         self.hashes += page.hashes
         self.letters += page.letters
         self._known.update(page.keys)
+        self._known.update(page.without_row)
+        self.gone += page.page.gone
+        for reason, keys in page.page.skipped.items():
+            self.skipped.setdefault(reason, []).extend(keys)
         self.tallies.append((len(page.page.records), page.without_key, page.repeated))
 
 
@@ -76,6 +107,11 @@ class SortedPage:
     letters: Sequence[DeadLetter]
     without_key: int
     repeated: int
+
+    @property
+    def without_row(self) -> list[str]:
+        """The keys of what is gone, and of what is none of the entity's."""
+        return [*self.page.gone, *(key for keys in self.page.skipped.values() for key in keys)]
 
 
 def sort_page(page: Page, mapping: Mapping) -> SortedPage:

@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Any
 
 from keepstep.engine.batches import Batch
-from keepstep.engine.evidence import weigh
+from keepstep.engine.evidence import refuse_many, weigh
 from keepstep.engine.guard import Deletions
 from keepstep.engine.mapping import Mapping
 from keepstep.engine.sinks import Outcome, Progress, mapped, refused_letter, tally_up
@@ -47,6 +47,7 @@ class DryRun:
         self._changed_columns: Counter[str] = Counter()
         self._samples: list[dict[str, Any]] = []
         self._letters: list[DeadLetter] = []
+        self._gone: set[str] = set()
 
     async def open(self) -> tuple[Reading, Progress]:
         """Always from the start, and as far as a real run would go."""
@@ -59,7 +60,9 @@ class DryRun:
             await runs.start_entity_anew(connection, self._session, self._entity.name)
             full = self._request.mode is Mode.BACKFILL
             since = None if full else (self._request.since or known["watermark"])
-            return Reading(self._request.mode, since=since, facts=known["facts"]), Progress(since=since)
+            asked_for = not full and self._request.since is not None
+            reading = Reading(self._request.mode, since=since, facts=known["facts"], asked_for=asked_for)
+            return reading, Progress(since=since)
 
         return await self._session.flush(work, repeatable=False)
 
@@ -85,6 +88,9 @@ class DryRun:
         hits = await self._hits(connection, batch)
         again = progress.look > 1
         met = set(await self._seen.among(connection, keys)) if hits.new or hits.other or again else set()
+        met_apart = (
+            set(await self._seen.among(connection, text_array(batch.apart))) if again and batch.skipped else set()
+        )
         hits = Hits(*([p for p in places if batch.keys[p] not in met] for places in (hits.new, hits.other)))
         await self._fill_stage(connection, batch, (*hits.new, *hits.other), letters, bisecting)
         bad = {letter.key for letter in letters}
@@ -92,22 +98,35 @@ class DryRun:
         comparison = Comparison(self._destination, self._missing)
         changed = [] if self._missing is None else await comparison.changed(connection)
         samples = await self._sample(connection, comparison, new, changed)
+        gone = await self._would_delete(connection, batch)
         counts = tally_up(
-            batch, letters, hits, inserted=len(new), updated=len(changed), met=met if again else None
+            batch, letters, hits, inserted=len(new), updated=len(changed), deleted=len(gone),
+            met=met | met_apart if again else None,
         )  # fmt: skip
-        await self._seen.add(
-            connection, progress.look, {part: text_array(values) for part, values in batch.keys_by_part().items()}
-        )
+        for parts in (batch.keys_by_part(), batch.apart_by_part()):
+            arrays = {part: text_array(values) for part, values in parts.items()}
+            await self._seen.add(connection, progress.look, arrays)
         await runs.count_flush(
             connection, self._session, self._entity.name, pages=len(batch.pages), expected_pages=self._pages,
             requests=sum(page.requests for page in batch.pages), total=progress.total, counts=counts,
         )  # fmt: skip
         await runs.tell(connection, self._session, self._announce(batch, counts, progress))
         self._changed_columns.update(column for row in changed for column in row["columns"])
-        self._samples += samples
+        self._samples += samples + [{"key": key, "change": "deleted"} for key in gone][: MOST_SAMPLES - len(samples)]
+        self._samples = self._samples[:MOST_SAMPLES]
+        self._gone.update(gone)
         if progress.look == 1:
             self._letters += letters[: MOST_SAMPLES - len(self._letters)]
         return counts
+
+    async def _would_delete(self, connection: Connection, batch: Batch) -> list[str]:
+        """The keys of the rows that upstream itself says are gone, each once."""
+        keys = [key for key in batch.without_row if key not in self._gone]
+        if not keys or self._missing is None or self._request.mode is Mode.BACKFILL:
+            return []
+        gone = text_array(keys)
+        await refuse_many(connection, self._destination, self._policy, gone, before=len(self._gone))
+        return await self._destination.live_among(connection, gone)
 
     async def _hits(self, connection: Connection, batch: Batch) -> Hits:
         if self._missing is None:
@@ -169,15 +188,16 @@ class DryRun:
                     {"key": key, "change": "deleted"} for key in gone[: max(MOST_SAMPLES - len(self._samples), 5)]
                 ]
                 self._samples = self._samples[-MOST_SAMPLES:]
-        report = self._report(words, deleted, held)
+        report = self._report(words, self._counts.deleted + deleted, held)
         name = self._entity.name
         await runs.finish_entity(
             connection, self._session, name, State.SUCCEEDED, completeness=words, report=report, deleted=deleted
         )
-        sentence = f"{name}: would delete {deleted}" + (", held for approval." if held else ".")
-        event = Event("entity-finished", sentence, entity=name, data={"state": "succeeded", "deleted": deleted})
+        total = self._counts.deleted + deleted
+        sentence = f"{name}: would delete {total}" + (f", {deleted} of them held for approval." if held else ".")
+        event = Event("entity-finished", sentence, entity=name, data={"state": "succeeded", "deleted": total})
         await runs.tell(connection, self._session, event)
-        return Outcome(State.SUCCEEDED, deleted, event)
+        return Outcome(State.SUCCEEDED, total, event)
 
     def _report(self, words: str | None, deleted: int, held: bool) -> dict[str, Any]:
         counts = self._counts
@@ -192,6 +212,7 @@ class DryRun:
             "unchanged": counts.unchanged,
             "deleted": deleted,
             "deadLettered": counts.dead_lettered,
+            "skipped": dict(counts.skipped),
             "wouldBeHeld": held,
             "completeness": words,
             "changedColumns": dict(self._changed_columns.most_common()),

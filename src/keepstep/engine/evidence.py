@@ -2,10 +2,12 @@
 
 from dataclasses import dataclass
 
-from keepstep.engine.guard import Deletions, Proof, decide, prove
+from keepstep.engine.guard import Deletions, Proof, are_many, decide, prove
 from keepstep.engine.sinks import Progress
+from keepstep.model.errors import ChangesLost
 from keepstep.model.integration import Entity
 from keepstep.model.run import Policy
+from keepstep.store.arrays import TextArray
 from keepstep.store.db import Connection
 from keepstep.store.records import Destination
 from keepstep.store.seen import SeenKeys
@@ -52,3 +54,19 @@ async def weigh(
         can_shift=entity.can_shift, percent=policy.drop_percent, floor=policy.drop_floor,
     )  # fmt: skip
     return Evidence(proof, decision, missing, gone, since, live)
+
+
+async def refuse_many(
+    connection: Connection, destination: Destination, policy: Policy, keys: TextArray, *, before: int
+) -> None:
+    """Raise ``ChangesLost`` where a delta would delete so many rows that a person is to decide.
+
+    Only a full reading, with its proof, can hold deletions. ``before``: what this delta has deleted already.
+    """
+    gone = before + len(await destination.live_among(connection, keys))
+    if gone <= policy.drop_floor:
+        return
+    live = before + await destination.live_rows(connection)
+    if are_many(gone, live, percent=policy.drop_percent, floor=policy.drop_floor):
+        facts = {"path": destination.entity.name, "detail": f"{gone} of {live} records are gone at once"}
+        raise ChangesLost.named("changes-lost", facts=facts)

@@ -104,4 +104,9 @@ def decide(
         return Deletions.LOOK_AGAIN
     if sure == 0:
         return Deletions.UNPROVEN
-    return Deletions.HOLD if sure > floor and sure * 100 > percent * live else Deletions.DELETE
+    return Deletions.HOLD if are_many(sure, live, percent=percent, floor=floor) else Deletions.DELETE
+
+
+def are_many(gone: int, live: int, *, percent: int, floor: int) -> bool:
+    """Whether so many of the live rows would be deleted that a person is to decide."""
+    return gone > floor and gone * 100 > percent * live

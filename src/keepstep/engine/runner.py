@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import time
 from collections.abc import Callable, Coroutine, Sequence
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
@@ -14,12 +15,20 @@ from keepstep.engine.progress import Meter
 from keepstep.engine.shaping import Shape
 from keepstep.engine.sinks import Outcome, Progress, Sink
 from keepstep.engine.sync import sync_entity
-from keepstep.model.errors import BadRequest, BreakerOpen, Fenced, KeepstepError, RateLimited, UpstreamError
-from keepstep.model.integration import Entity, Integration
+from keepstep.model.errors import (
+    BadRequest,
+    BreakerOpen,
+    ChangesLost,
+    Fenced,
+    KeepstepError,
+    RateLimited,
+    UpstreamError,
+)
+from keepstep.model.integration import Entity, Integration, Mode
 from keepstep.model.run import Counts, Event, Policy, RunRequest, State, error_json
 from keepstep.reliability.journal import about
 from keepstep.reliability.tracing import span
-from keepstep.store import runs
+from keepstep.store import checkpoints, runs
 from keepstep.store.db import Connection, Database, DatabaseAway
 from keepstep.store.records import Destination
 from keepstep.store.session import Heartbeats, RunSession
@@ -149,6 +158,27 @@ class Runner:
         return first_error
 
     async def _entity(self, session: RunSession, request: RunRequest, entity: Entity) -> Outcome:
+        """One entity; a delta of changes that upstream cannot tell any more becomes a reading of everything."""
+        try:
+            return await self._reading(session, request, entity)
+        except ChangesLost as lost:
+            if request.mode is Mode.BACKFILL:
+                raise
+            await self._changes_lost(session, request, entity.name, lost)
+            return await self._reading(session, replace(request, mode=Mode.BACKFILL, since=None), entity)
+
+    async def _changes_lost(self, session: RunSession, request: RunRequest, name: str, lost: ChangesLost) -> None:
+        event = Event("changes-lost", f"{name}: {lost.message}", entity=name, data=error_json(lost))
+
+        async def work(connection: Connection, _now: datetime) -> None:
+            if not request.dry_run:  # where the changes were being read leads nowhere any more
+                await checkpoints.drop(connection, session.connection_id, name, Mode.DELTA)
+            await runs.tell(connection, session, event)
+
+        await session.flush(work)
+        self._tell(event)
+
+    async def _reading(self, session: RunSession, request: RunRequest, entity: Entity) -> Outcome:
         writes = not request.dry_run
         key, policy = self._integration.key, self._policy.schema.of(entity.name)
         shape = await Shape.prepared(session, key, entity, policy, writes=writes)
@@ -157,7 +187,11 @@ class Runner:
         kind = DryRun if request.dry_run else Apply
         sink: Sink = kind(session, shape.entity, shape.mapping, destination, request, self._policy, reporter.event)
 
-        def wrote(_batch: Batch, _counts: Counts, _progress: Progress) -> None:
+        counted = self._integration.requests
+
+        def wrote(batch: Batch, _counts: Counts, _progress: Progress) -> None:
+            nonlocal counted
+            counted += sum(page.requests for page in batch.pages)
             if reporter.last is not None:
                 self._tell(reporter.last)
             session.moved = True
@@ -168,6 +202,9 @@ class Runner:
             except UpstreamError:
                 await self._remember(shape, writes=writes)
                 raise
+            finally:
+                if (more := self._integration.requests - counted) > 0:
+                    session.uncounted[entity.name] = session.uncounted.get(entity.name, 0) + more
             await self._remember(shape, writes=writes)
             return outcome
 
@@ -190,6 +227,7 @@ class Runner:
 
     async def _end(self, session: RunSession, error: UpstreamError | None) -> None:
         async def work(connection: Connection, _now: datetime) -> Event:
+            await runs.count_requests(connection, session)
             ended = await runs.entity_results(connection, session)
             state = State.FAILED if ended["failed"] else State.HELD if ended["held"] else State.SUCCEEDED
             event = _finished(session.run_id, state)
@@ -204,6 +242,7 @@ class Runner:
         event = Event("run-failed", f"Run {session.run_id} failed: {details['message']}", level="error", data=details)
 
         async def work(connection: Connection, _now: datetime) -> None:
+            await runs.count_requests(connection, session)
             await runs.finish(connection, session, State.FAILED, event, details)
 
         try:
@@ -221,6 +260,7 @@ class Runner:
         event = Event("run-stopped", words, level="warning")
 
         async def write(connection: Connection, _now: datetime) -> None:
+            await runs.count_requests(connection, session)
             await runs.finish(connection, session, State.STOPPED, event, None)
 
         with contextlib.suppress(KeepstepError):
@@ -236,6 +276,7 @@ class Runner:
         event = Event("run-given-back", f"Run {session.run_id} is given back; the next worker goes on from here.")
 
         async def write(connection: Connection, _now: datetime) -> None:
+            await runs.count_requests(connection, session)
             await runs.give_back(connection, session, event)
 
         with contextlib.suppress(KeepstepError, TimeoutError):  # it was stopped, or the database is away
@@ -282,6 +323,7 @@ class Runner:
 
         async def work(connection: Connection, _now: datetime) -> Event:
             moved = session.moved
+            await runs.count_requests(connection, session)
             if for_breaker and not moved and await runs.waits(connection, session.run_id) >= _BREAKER_WAITS:
                 await runs.finish(connection, session, State.FAILED, failed, details)
                 return failed
@@ -313,7 +355,8 @@ class _Reporter:
         limit = page.rate_limit
         data = {
             "inserted": counts.inserted, "updated": counts.updated, "unchanged": counts.unchanged,
-            "deadLettered": counts.dead_lettered, "pages": len(batch.pages), "batchRows": batch.rows, "part": page.part,
+            "deadLettered": counts.dead_lettered, "deleted": counts.deleted, "skipped": dict(counts.skipped),
+            "pages": len(batch.pages), "batchRows": batch.rows, "part": page.part,
             "total": progress.total, "look": progress.look, "rps": round(self._meter.rows_per_second, 1),
             "etaSeconds": None if eta is None else round(eta, 1),
             "requests": sum(p.requests for p in batch.pages),

@@ -3,7 +3,7 @@
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Protocol
+from typing import Any, Protocol
 
 import msgspec
 
@@ -22,7 +22,8 @@ class Progress(msgspec.Struct):
     ``look`` counts the passes of a full reading from 1, ``whole_looks`` those that were read to their end, ``proven``
     is the last one that was complete (0: none). ``high`` is the watermark to be. ``whole``: one look received every
     record, so that the watermark may move. ``abandoned``: a person reset the checkpoint. ``unchanged``: upstream proved
-    that there is nothing to read.
+    that there is nothing to read. ``facts``: what a full reading has learned of upstream so far; they hold once it has
+    ended.
     """
 
     since: datetime | None = None
@@ -34,6 +35,7 @@ class Progress(msgspec.Struct):
     seen: str | None = None
     abandoned: bool = False
     unchanged: bool = False
+    facts: dict[str, Any] | None = None
     tallies: dict[int, Tally] = msgspec.field(default_factory=dict)
 
     def add(self, batch: Batch) -> None:
@@ -108,12 +110,14 @@ def tally_up(
     *,
     inserted: int,
     updated: int,
+    deleted: int = 0,
     met: Collection[str] | None = None,
 ) -> Counts:
     """What a batch counts as. ``met``: where records come again, those of its keys that were counted before."""
+    skipped = batch.newly_skipped(met or ())
     if met is None:
         unchanged = batch.rows - inserted - updated - len(letters)
-        return Counts(inserted=inserted, updated=updated, unchanged=unchanged, dead_lettered=len(letters))
+        return Counts(inserted, updated, unchanged, deleted, len(letters), skipped)
     fresh = set(batch.keys).difference(met)
     refused = {letter.key for letter in letters[len(batch.letters) :]}
     good = fresh - refused
@@ -121,7 +125,7 @@ def tally_up(
     same = min(len(good.intersection(staged)), len(staged) - updated)
     unchanged = len(good.difference(staged, (batch.keys[place] for place in hits.new))) + same
     dead_lettered = len(fresh & refused) + sum(letter.key in fresh for letter in batch.letters)
-    return Counts(inserted=inserted, updated=updated, unchanged=unchanged, dead_lettered=dead_lettered)
+    return Counts(inserted, updated, unchanged, deleted, dead_lettered, skipped)
 
 
 def mapped(

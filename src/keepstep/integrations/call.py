@@ -1,7 +1,29 @@
-"""What is sent to an upstream system."""
+"""What is sent to an upstream system, and what proves who sends it."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Protocol
+
+
+class Credentials(Protocol):
+    """What proves who asks, where that changes while a client lives."""
+
+    @property
+    def secrets(self) -> Sequence[str]:
+        """What must never be shown."""
+        ...
+
+    async def headers(self) -> Mapping[str, str]:
+        """The headers of the next request. Raises ``UpstreamError`` where there are none to be had."""
+        ...
+
+    async def renew(self) -> bool:
+        """They were refused (401): whether there are better ones now. Raises ``UpstreamError``."""
+        ...
+
+    async def aclose(self) -> None:
+        """Give back what they hold."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)

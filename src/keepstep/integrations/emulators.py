@@ -1,11 +1,12 @@
 """The emulators that exist. Light to import: each is loaded when it is started."""
 
 from collections.abc import Callable, Coroutine, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from keepstep.integrations.doorloop.emulator import options as doorloop
 from keepstep.integrations.erp.emulator import options as erp
+from keepstep.integrations.google_contacts.emulator import options as google_contacts
 
 Serve = Callable[..., Coroutine[Any, Any, None]]
 """``serve(options, host=..., port=..., started=...)``, until cancelled; ``started`` is told the base URL."""
@@ -13,10 +14,11 @@ Serve = Callable[..., Coroutine[Any, Any, None]]
 
 @dataclass(frozen=True, slots=True)
 class Emulated:
-    """One emulator.
+    """One emulator. ``options`` is a flat dataclass of its switches, ``choices`` the values of those that have few.
 
-    ``options`` is a flat dataclass of its switches, ``choices`` the values of those that have few. ``api``: the path of
-    its base URL. ``credentials``: the variables that let a caller in.
+    ``path``: what its API's address has after the origin. ``environment``: what to set to read from it, given the
+    options and the address. ``example``: what to type for a page of data, given the same. ``commands``: control routes
+    with a body, to begin with. ``meanings``: what switches of its own do.
     """
 
     key: str
@@ -24,31 +26,75 @@ class Emulated:
     options: type[Any]
     choices: Mapping[str, tuple[str, ...]]
     load: Callable[[], Serve]
-    api: str
-    credentials: Callable[[Any], Mapping[str, str]]
+    path: str
+    environment: Callable[[Any, str], Mapping[str, str]]
+    example: Callable[[Any, str], str]
+    commands: tuple[tuple[str, str], ...]
+    meanings: Mapping[str, str] = field(default_factory=dict)
 
 
 def emulators() -> Mapping[str, Emulated]:
     """Every emulator by its integration's key."""
-    return {
-        "doorloop": Emulated(
-            "doorloop", "DoorLoop", doorloop.EmulatorOptions, doorloop.CHOICES, _doorloop, "/api",
-            lambda options: {"DOORLOOP_API_KEY": options.api_key or "any"},
+    return {one.key: one for one in (_doorloop(), _google_contacts(), _erp())}
+
+
+def _doorloop() -> Emulated:
+    def load() -> Serve:
+        from keepstep.integrations.doorloop.emulator.server import serve_forever
+
+        return serve_forever
+
+    return Emulated(
+        "doorloop", "DoorLoop", doorloop.EmulatorOptions, doorloop.CHOICES, load, "/api",
+        lambda options, url: {"DOORLOOP_BASE_URL": url, "DOORLOOP_API_KEY": options.api_key or "any"},
+        lambda options, url: _with_bearer(options, f"{url}/leases?page_size=2"),
+        (
+            ("changes", '{"entity": "leases", "create": 3, "update": 10, "delete": 2}'),
+            ("faults", '{"kind": "429", "entity": "leases", "retry_after": 5}'),
         ),
-        "erp": Emulated(
-            "erp", "ERP", erp.EmulatorOptions, erp.CHOICES, _erp, "/erp",
-            lambda options: {"ERP_USERNAME": options.username, "ERP_PASSWORD": options.password},
+    )  # fmt: skip
+
+
+def _google_contacts() -> Emulated:
+    def load() -> Serve:
+        from keepstep.integrations.google_contacts.emulator.server import serve_forever
+
+        return serve_forever
+
+    query = "personFields=names,emailAddresses&pageSize=2"
+    return Emulated(
+        "google_contacts", "Google Contacts", google_contacts.EmulatorOptions, google_contacts.CHOICES, load, "",
+        lambda options, url: {
+            "GOOGLE_CONTACTS_BASE_URL": url, "GOOGLE_CLIENT_ID": options.client_id,
+            "GOOGLE_CLIENT_SECRET": options.client_secret,
+        },
+        lambda options, url: _with_bearer(options, f"{url}/v1/people/me/connections?{query}"),
+        (
+            ("changes", '{"create": 3, "update": 10, "delete": 2, "strip": 1}'),
+            ("expire", "{}"),
+            ("faults", '{"kind": "429", "page": 1}'),
         ),
-    }  # fmt: skip
+        google_contacts.MEANINGS,
+    )  # fmt: skip
 
 
-def _doorloop() -> Serve:
-    from keepstep.integrations.doorloop.emulator.server import serve_forever
+def _erp() -> Emulated:
+    def load() -> Serve:
+        from keepstep.integrations.erp.emulator.server import serve_forever
 
-    return serve_forever
+        return serve_forever
+
+    return Emulated(
+        "erp", "ERP", erp.EmulatorOptions, erp.CHOICES, load, "/erp",
+        lambda options, url: {"ERP_BASE_URL": url, "ERP_USERNAME": options.username, "ERP_PASSWORD": options.password},
+        lambda _, url: f"curl -s {url.removesuffix('/erp')}/_emulator/document/products.pdf -o products.pdf",
+        (
+            ("changes", '{"report": "products", "create": 3, "update": 10, "delete": 2}'),
+            ("faults", '{"kind": "truncate", "variant": "body", "report": "products"}'),
+        ),
+        erp.MEANINGS,
+    )  # fmt: skip
 
 
-def _erp() -> Serve:
-    from keepstep.integrations.erp.emulator.server import serve_forever
-
-    return serve_forever
+def _with_bearer(options: Any, address: str) -> str:
+    return f"curl -s -H 'Authorization: bearer {options.api_key or 'any'}' '{address}'"

@@ -2,7 +2,7 @@
 
 import ipaddress
 import random
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from urllib.parse import SplitResult, urlsplit, urlunsplit
@@ -10,7 +10,7 @@ from urllib.request import getproxies, proxy_bypass
 
 import aiohttp
 
-from keepstep.integrations.call import Call
+from keepstep.integrations.call import Call, Credentials
 from keepstep.integrations.failures import name_failure, worth_another_try
 from keepstep.model.errors import Answer, AuthFailed, NotData, Permanent, RateLimited, Transient, UpstreamError
 from keepstep.model.integration import RateLimit
@@ -22,6 +22,8 @@ from keepstep.reliability.tracing import span
 
 SNIPPET_BYTES = 2048
 MAX_BODY = 256 * 1024 * 1024
+_OPAQUE_PARAMS = frozenset({"syncToken", "pageToken"})
+"""What traces need not know: long, and of no meaning to people."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +71,7 @@ class HttpClient:
     ``secrets`` are masked in everything that leaves here as text. ``size_fix`` is the sentence that tells how to get
     smaller answers. Redirects are not followed, so that credentials go to no other host: they are answers to classify.
     The proxy that HTTPS_PROXY, HTTP_PROXY and NO_PROXY name is used, except for loopback; ``~/.netrc`` is not read.
+    ``credentials``: where they are not simply among the ``headers``.
     """
 
     def __init__(
@@ -86,12 +89,14 @@ class HttpClient:
         rng: random.Random | None = None,
         timeouts: Timeouts | None = None,
         max_body: int = MAX_BODY,
+        credentials: Credentials | None = None,
     ) -> None:
         self.base_url = base_url
         self.requests = 0
         self._title = title
         self._headers = {"Accept": "application/json", "Accept-Encoding": "gzip, deflate", **headers}
-        self._secrets = tuple(sorted((s for s in secrets if s), key=len, reverse=True))
+        self._own_secrets = frozenset(filter(None, secrets))
+        self._credentials = credentials
         self._pacer = pacer
         self._classify = classify
         self._clock = clock
@@ -115,29 +120,34 @@ class HttpClient:
 
         ``patience``: seconds to wait at most for our own limits to let a request go.
         """
-        return await self.send(Call(path, params), max_attempts=max_attempts, patience=patience)
-
-    async def send(self, call: Call, *, max_attempts: int = MAX_ATTEMPTS, patience: float = LONGEST_SLEEP) -> Response:
-        """The same for any request. It must be one that may arrive twice."""
-        with span("page", url__path=call.path) as told:
-            told.note(**{f"param__{name}": value for name, value in call.params.items()})
-            response = await self._until_data(call, max_attempts, patience)
+        with span("page", url__path=path) as told:
+            told.note(**{f"param__{name}": value for name, value in params.items() if name not in _OPAQUE_PARAMS})
+            response = await self.send(Call(path, params), max_attempts=max_attempts, patience=patience)
             told.note(requests=response.requests)
             return response
 
+    async def send(self, call: Call, *, max_attempts: int = MAX_ATTEMPTS, patience: float = LONGEST_SLEEP) -> Response:
+        """The same for any request. It must be one that may arrive twice."""
+        return await self._until_data(call, max_attempts, patience)
+
     def conceal(self, secret: str) -> None:
         """Mask one more secret from now on: one that upstream has given."""
-        self._secrets = tuple(sorted({*self._secrets, secret} - {""}, key=len, reverse=True))
+        self._own_secrets |= frozenset(filter(None, (secret,)))
 
     async def _until_data(self, call: Call, max_attempts: int, patience: float) -> Response:
         attempt = 1
         sent = _Sent()
+        renewed = False
         while True:
+            proof = await self._proof()
             try:
-                response = await self._once(call, sent, patience)
+                response = await self._once(call, proof, sent, patience)
             except _StaleConnection:
                 continue
             except UpstreamError as error:
+                if not renewed and _is_refusal(error) and await self._renew():
+                    renewed, sent.stale = True, False
+                    continue
                 delay = decide_retry(error, attempt, self._rng, max_attempts=max_attempts)
                 if delay is None:
                     raise
@@ -146,6 +156,12 @@ class HttpClient:
                 sent.stale = False
             else:
                 return replace(response, requests=sent.count)
+
+    async def _proof(self) -> Mapping[str, str]:
+        return {} if self._credentials is None else await self._credentials.headers()
+
+    async def _renew(self) -> bool:
+        return self._credentials is not None and await self._credentials.renew()
 
     async def aclose(self) -> None:
         """Close all connections; a later request opens new ones."""
@@ -159,13 +175,18 @@ class HttpClient:
             text = text.replace(secret, "*" * len(secret))
         return text
 
-    async def _once(self, call: Call, sent: "_Sent", patience: float) -> Response:
+    @property
+    def _secrets(self) -> Sequence[str]:
+        changing = () if self._credentials is None else self._credentials.secrets
+        return sorted({*self._own_secrets, *filter(None, changing)}, key=len, reverse=True)
+
+    async def _once(self, call: Call, proof: Mapping[str, str], sent: "_Sent", patience: float) -> Response:
         async with self._pacer.turn(patience=patience) as turn:
             before = sent.count
             sent.may_leave()
             try:
                 with span("request", outgoing=True, http__request__method=call.method, url__path=call.path) as told:
-                    response = await self._exchange(call, sent)
+                    response = await self._exchange(call, proof, sent)
                     told.note(http__response__status_code=response.status)
                 error = self._classify(response, lambda: self.answer_of(response))
                 turn.ended(self._outcome(response, error))
@@ -187,7 +208,7 @@ class HttpClient:
         after = error.after if isinstance(error, RateLimited) else None
         return Outcome(verdict, response.status, heard, after)
 
-    async def _exchange(self, call: Call, sent: "_Sent") -> Response:
+    async def _exchange(self, call: Call, proof: Mapping[str, str], sent: "_Sent") -> Response:
         started = self._clock.monotonic()
         try:
             asked = self._open_session().request(
@@ -195,7 +216,7 @@ class HttpClient:
                 self.base_url.rstrip("/") + call.path,
                 params=call.params,
                 data=call.form,
-                headers=call.headers,
+                headers={**proof, **call.headers},
                 allow_redirects=False,
                 proxy=self._proxy,
                 middlewares=(sent,),
@@ -264,15 +285,15 @@ class HttpClient:
         code, detail = name_failure(error)
         kind = Transient if worth_another_try(code) else Permanent
         facts = {"title": self._title, "host": self.masked(self._host()), "detail": self.masked(detail)}
-        return kind.named(
-            code,
-            facts={**facts, "url_setting": self._base_url_setting},
-            answer=Answer(call.method, call.path),
-            stops_run=True,
-        )
+        facts["url_setting"] = self._base_url_setting
+        return kind.named(code, facts=facts, answer=Answer(call.method, call.path), stops_run=True)
 
     def _host(self) -> str:
         return split_url(self.base_url).netloc.rpartition("@")[2] or self.base_url
+
+
+def _is_refusal(error: UpstreamError) -> bool:
+    return isinstance(error, AuthFailed) and error.answer is not None and error.answer.status == 401
 
 
 class _StaleConnection(Exception):

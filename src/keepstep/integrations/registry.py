@@ -7,9 +7,16 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 
+from keepstep.integrations.call import Credentials
 from keepstep.integrations.doorloop.advice import config_warnings
 from keepstep.integrations.doorloop.answers import DEFAULT_BASE_URL, WINDOWS
 from keepstep.integrations.doorloop.connector import DoorLoop
+from keepstep.integrations.google_contacts import connector as google
+from keepstep.integrations.google_contacts.advice import config_warnings as google_warnings
+from keepstep.integrations.google_contacts.answers import DEFAULT_BASE_URL as GOOGLE_BASE_URL
+from keepstep.integrations.google_contacts.answers import WINDOWS as GOOGLE_WINDOWS
+from keepstep.integrations.oauth import Client, OAuth, Provider
+from keepstep.integrations.tokens import Access, FixedToken, NoTokens, TokenStore
 from keepstep.model.errors import BadRequest
 from keepstep.model.integration import Entity, Integration
 from keepstep.reliability.clock import Clock
@@ -19,13 +26,19 @@ from keepstep.reliability.windows import Window
 
 @dataclass(frozen=True, slots=True)
 class Values:
-    """The settings of one connection. ``rate_limit_rps`` is requests started in a second; 0 means no ceiling."""
+    """The settings of one connection. ``rate_limit_rps`` is requests started in a second; 0 means no ceiling.
+
+    Where owners give their consent: ``client`` is this application at the authorisation server, ``tokens`` the place of
+    the owner's tokens. An ``api_key`` is an access token then, for somebody who tries it by hand.
+    """
 
     base_url: str
     api_key: str = field(repr=False)
     page_size: int = 100
     max_concurrency: int = 2
     rate_limit_rps: float = 4.0
+    client: Client | None = None
+    tokens: TokenStore | None = field(default=None, repr=False)
 
 
 Build = Callable[[Values, Clock | None, Pacing | None], Integration]
@@ -34,7 +47,8 @@ Build = Callable[[Values, Clock | None, Pacing | None], Integration]
 @dataclass(frozen=True, slots=True)
 class Registered:
     """One integration. ``limits`` says in words what the vendor allows, ``windows`` in numbers. ``warnings`` names
-    mistakes in values without asking upstream, as pairs of a problem and what to do.
+    mistakes in values without asking upstream, as pairs of a problem and what to do. ``per_owner``: each owner has a
+    connection of their own, and there is none that all share; ``provider`` is where they give their consent.
     """
 
     key: str
@@ -47,6 +61,8 @@ class Registered:
     windows: tuple[Window, ...]
     warnings: Callable[[Values], list[tuple[str, str]]]
     _build: Build
+    per_owner: bool = False
+    provider: Callable[[Values], Provider] | None = None
 
     def build(self, values: Values, *, clock: Clock | None = None, pacer: Pacing | None = None) -> Integration:
         """A connector for these values. Opens nothing until it is asked something; close it with ``aclose``."""
@@ -63,7 +79,7 @@ class Registered:
 
 def integrations() -> Mapping[str, Registered]:
     """Every integration by its key."""
-    return MappingProxyType({"doorloop": _doorloop()})
+    return MappingProxyType({one.key: one for one in (_doorloop(), _google_contacts())})
 
 
 def integration(key: str) -> Registered:
@@ -97,4 +113,42 @@ def _doorloop() -> Registered:
         windows=WINDOWS,
         warnings=lambda values: config_warnings(values.base_url, values.api_key, values.page_size),
         _build=build,
+    )
+
+
+def _google_contacts() -> Registered:
+    title = google.GoogleContacts.title
+
+    def credentials(values: Values, clock: Clock | None) -> Credentials:
+        if values.tokens is not None and values.client is not None:
+            renewal = OAuth(google.provider_for(values.base_url), values.client, clock=clock)
+            return Access(values.tokens, renewal, title=title, clock=clock)
+        if values.api_key.strip():
+            return FixedToken(values.api_key.strip())
+        return NoTokens(title, "no account is connected" if values.client else "this application has no client id")
+
+    def build(values: Values, clock: Clock | None, pacer: Pacing | None) -> Integration:
+        return google.GoogleContacts(
+            credentials=credentials(values, clock),
+            base_url=values.base_url,
+            page_size=values.page_size,
+            max_concurrency=values.max_concurrency,
+            rate_limit_rps=values.rate_limit_rps,
+            clock=clock,
+            pacer=pacer,
+        )
+
+    return Registered(
+        key=google.GoogleContacts.key,
+        title=title,
+        icon="google_contacts",
+        colour="#1a73e8",
+        default_base_url=GOOGLE_BASE_URL,
+        entities=google.GoogleContacts.entities,
+        limits="about 90 requests a minute for each account, and fewer first pages of full readings; beyond that 429",
+        windows=GOOGLE_WINDOWS,
+        warnings=lambda values: google_warnings(values.base_url, values.client),
+        _build=build,
+        per_owner=True,
+        provider=lambda values: google.provider_for(values.base_url),
     )

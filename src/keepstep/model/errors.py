@@ -8,6 +8,7 @@
     │   ├── RateLimited              try again after the time it names
     │   │   └── BreakerOpen          upstream failed too often in a row: nothing is sent until the breaker tries again
     │   ├── AuthFailed               nobody but a person with the credentials can mend it
+    │   │   └── NeedsReconnect       the consent is revoked or expired: its owner must give it again
     │   ├── NotData                  an answer that is not the data (HTML, truncated, wrong envelope, repeating page)
     │   └── Permanent                asking again will give the same answer (403, 404, 405, other 4xx)
     ├── Rejected                     one record that cannot be applied: it becomes a dead letter
@@ -116,6 +117,12 @@ class AuthFailed(UpstreamError):
         super().__init__(message, fix=fix, answer=answer, stops_run=True)
 
 
+class NeedsReconnect(AuthFailed):
+    """The consent that a person gave is revoked, expired or too narrow. Never retried: that person must act."""
+
+    code = "needs-reconnect"
+
+
 class NotData(UpstreamError):
     """The answer is not what this endpoint returns; nothing of it was written."""
 
@@ -126,6 +133,16 @@ class Permanent(UpstreamError):
     """Asking again would give the same answer."""
 
     code = "permanent"
+
+
+class ChangesLost(UpstreamError):
+    """Changes were asked for, and upstream cannot give them: its token is missing, expired or not of this reading.
+
+    It is no failure: whoever reads goes on with a reading of everything. No page came before it, or only such that
+    are true by themselves.
+    """
+
+    code = "changes-lost"
 
 
 class Rejected(KeepstepError):

@@ -95,6 +95,33 @@ OF_UPSTREAM = (
         "Put a current key into {key_setting}, without quotes and the word bearer{see}.",
     ),
     Fault(
+        "needs-reconnect", "error", "The consent is gone: reconnect",
+        "{title} does not accept the consent any more: {detail}.",
+        "This owner's data is not read and grows old; nobody else's is concerned.",
+        "Connect {title} again and allow what it asks for; reading goes on from where it stopped.",
+    ),
+    Fault(
+        "consent-refused", "error", "The consent was not completed",
+        "{title} gave no consent: {detail}.", "Nothing is connected, and nothing is read.",
+        "Start connecting once more, and finish it within a few minutes in the same browser.",
+    ),
+    Fault(
+        "oauth-client", "error", "The application is refused",
+        "{title} refuses this application's client: {detail}.",
+        "No owner's consent can be renewed: nothing of this integration is read.",
+        "Check client id, client secret and redirect address in {title}'s console, and that they are the same here.",
+    ),
+    Fault(
+        "api-disabled", "error", "The API is not switched on",
+        "{title} is not switched on for this application's project (403).", _NOTHING_READ,
+        "Switch {title}'s API on in the project's console, and wait a few minutes.",
+    ),
+    Fault(
+        "changes-lost", "info", "Everything is read, because changes cannot be",
+        "{title} cannot say what changed in {path}: {detail}.",
+        "Nothing is missing: everything is read instead, which takes longer this once.", "Nothing to do.",
+    ),
+    Fault(
         "access-denied", "error", "The key may not read an entity (403)",
         "{title} does not allow this key to read {path} (403).", _ENTITY_ONLY,
         "Give the key's user access to it, or leave it out of {entities_setting}{see}.",

@@ -10,6 +10,9 @@ from typing import Any, Protocol
 
 from msgspec import Raw
 
+KEY_COLUMN = "id"
+"""The column of every table that holds a record's key, whatever upstream calls it."""
+
 Json = Mapping[str, Any]
 """A JSON object made of plain values: what cursors and facts are, so that they can be stored as they are."""
 
@@ -93,15 +96,16 @@ class Reading:
     """What to read of an entity.
 
     ``cursor``: where an unfinished reading goes on (None: from the start), as an earlier page gave it.
-    ``since``: a delta may stop at records not updated after this (None: it reads all). ``facts``: what this integration
-    learned of this entity at upstream in earlier runs, as an earlier page gave it. ``settled``: the readings that these
-    facts come from ended, and the table has rows.
+    ``since``: a delta may stop at records not updated after this (None: it reads all). ``asked_for``: it is somebody's
+    wish, and not the watermark. ``facts``: what this integration learned of this entity at upstream in earlier runs, as
+    an earlier page gave it. ``settled``: the readings that these facts come from ended, and the table has rows.
     """
 
     mode: Mode
     cursor: Json | None = None
     since: datetime | None = None
     facts: Json = field(default_factory=dict)
+    asked_for: bool = False
     settled: bool = False
 
 
@@ -118,6 +122,10 @@ class Page:
     for this page, retries included. ``facts``: None, or what was learned of upstream. ``notes``: sentences for the
     run's log. ``unchanged``: upstream proves that nothing is other than when it was last read in full, so this one
     page without records is the whole reading, and nothing is missing.
+
+    ``gone``: keys that upstream itself says are deleted, merged into others or renamed. ``skipped``: by reason, keys of
+    records that came and are none of this entity's. A delta deletes the rows of both with the page; a full reading
+    finds out at its end what it has not seen.
     """
 
     records: Sequence[Raw]
@@ -134,6 +142,8 @@ class Page:
     notes: tuple[str, ...] = ()
     anew: bool = False
     unchanged: bool = False
+    gone: Sequence[str] = ()
+    skipped: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,6 +195,11 @@ class Integration(Protocol):
     base_url: str
     entities: tuple[Entity, ...]
 
+    @property
+    def requests(self) -> int:
+        """How many requests have been sent, every attempt and every page fetched ahead counted."""
+        ...
+
     async def ping(self) -> Ping:
         """Ask the cheapest question that proves host, path and credentials. Never raises for what upstream does."""
         ...
@@ -194,7 +209,10 @@ class Integration(Protocol):
         ...
 
     def read(self, entity: Entity, reading: Reading) -> AsyncIterator[Page]:
-        """Give the pages in order, several requests in flight where upstream allows it. Raises ``UpstreamError``."""
+        """Give the pages in order, several requests in flight where upstream allows it. Raises ``UpstreamError``.
+
+        ``ChangesLost`` of a delta means: ask for everything instead.
+        """
         ...
 
     async def aclose(self) -> None:

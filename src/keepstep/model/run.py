@@ -1,5 +1,7 @@
 """What a run is, how it can end, and what it counted."""
 
+from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from datetime import datetime
 from enum import StrEnum
@@ -33,13 +35,17 @@ class Trigger(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Counts:
-    """What became of the records. Every record read is exactly one of inserted, updated, unchanged or dead-lettered."""
+    """What became of the records. Every record read is exactly one of inserted, updated, unchanged or dead-lettered.
+
+    ``skipped``: by reason, records that came and are none of the entity's; they do not count as read.
+    """
 
     inserted: int = 0
     updated: int = 0
     unchanged: int = 0
     deleted: int = 0
     dead_lettered: int = 0
+    skipped: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def rows(self) -> int:
@@ -47,7 +53,9 @@ class Counts:
         return self.inserted + self.updated + self.unchanged + self.dead_lettered
 
     def __add__(self, other: "Counts") -> "Counts":
-        return Counts(*(getattr(self, f.name) + getattr(other, f.name) for f in fields(self)))
+        numbers = [f.name for f in fields(self) if f.name != "skipped"]
+        sums = {name: getattr(self, name) + getattr(other, name) for name in numbers}
+        return Counts(**sums, skipped=dict(Counter(self.skipped) + Counter(other.skipped)))
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,7 @@ from keepstep.service.core import Service
 from keepstep.service.doctor import Finding, Life
 from keepstep.service.readiness import SILENCE
 from keepstep.service.setup import Advice
-from keepstep.store import vitals
+from keepstep.store import troubles, vitals
 from keepstep.store.db import Database, NoSession
 from keepstep.store.migrate import migrations, pending
 
@@ -43,13 +43,14 @@ async def look_at_database(service: Service) -> list[Finding]:
         signs = await vitals.signs(connection)
         workers = await vitals.workers(connection, patience=SILENCE.total_seconds())
         wanted = await vitals.is_work_expected(connection)
+        refused = [row["answer"] for row in await troubles.undelivered(connection)]
     stored, unreadable = await service.credentials.unreadable()
     letters = (await service.views.dead_letters(limit=1)).count
     return [
         *found,
         doctor.secret_key(unreadable, stored),
         *doctor.life(Life(signs["now"], signs["tick"], workers, wanted)),
-        doctor.webhook((await service.preferences.effective()).webhook),
+        doctor.webhook((await service.preferences.effective()).webhook, refused),
         *doctor.runs(stuck=stuck, letters=letters, held=await service.views.held()),
     ]
 

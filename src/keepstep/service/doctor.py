@@ -167,8 +167,10 @@ def life(signs: Life) -> list[Finding]:
     return bad or [Finding(name="processes", state="ok", message="Scheduler and worker are alive.")]
 
 
-def webhook(address: str) -> Finding:
-    """Whether alerts can go anywhere. Nothing is sent."""
+def webhook(address: str, refused: Sequence[str] = ()) -> Finding:
+    """Whether alerts can go anywhere; ``refused``: what was answered to those that did not arrive. Nothing is sent."""
+    if refused:
+        return found("alerts", "webhook-refused", detail=f": {refused[0].rstrip('.')}")
     if not address:
         words = "Alerts go nowhere: INTEGRATIONS_TEAMS_WEBHOOK is not set."
         return Finding(name="alerts", state="ok", message=words)

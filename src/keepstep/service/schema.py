@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Annotated
 
 from keepstep.model.errors import BadRequest
-from keepstep.model.integration import Check, Entity, Field, Kind
+from keepstep.model.integration import KEY_COLUMN, Check, Entity, Field, Kind
 from keepstep.model.schema import SchemaPolicies, SchemaPolicy
 from keepstep.service.inspection import Inspection
 from keepstep.service.settings import Preferences
@@ -170,7 +170,7 @@ def compared(
         )
         for name in payload if name not in known
     ]  # fmt: skip
-    ours = {entity.key, *(field.column for field in whole.fields)}
+    ours = {KEY_COLUMN, *(field.column for field in whole.fields)}
     found += [
         SchemaColumn(
             field=None, column=name, type=type_, in_payload=False, in_table=True, verdict="unknown", types={},

@@ -65,7 +65,7 @@ class Shape(BaseModel):
 
 
 class EntityRun(Shape):
-    """One entity of a run."""
+    """One entity of a run. ``skipped``: by reason, how many records came that are none of the entity's."""
 
     entity: str
     state: EntityState
@@ -75,6 +75,7 @@ class EntityRun(Shape):
     unchanged: int
     deleted: int
     dead_lettered: int
+    skipped: dict[str, int] = Field(default_factory=dict)
     pages: int
     requests: int
     total: int | None
@@ -106,6 +107,7 @@ class RunSummary(Shape):
     unchanged: int
     deleted: int
     dead_lettered: int
+    skipped: dict[str, int] = Field(default_factory=dict)
     requests: int
     duration_ms: int | None
     result: RunState

@@ -128,6 +128,8 @@ def _of_connection(facts: Facts) -> Iterator[Problem]:
         yield _told("breaker-open", breaker.opened_at, key, title=key, count=until)
     if facts.unreadable:
         yield _told("secret-key-changed", None, key)
+    for row in facts.marks.stale:
+        yield _told("no-success", row["since"], key, path=key, detail=f"{row['since']:%Y-%m-%d %H:%M} UTC")
 
 
 def _of_data(facts: Facts) -> Iterator[Problem]:
@@ -154,6 +156,8 @@ def _of_keepstep(facts: Facts) -> Iterator[Problem]:
         yield _told("scheduler-silent", life.tick, None, detail=silence)
     if life.wanted and not life.workers:
         yield _told("worker-missing", None, None, count=f"{SILENCE.total_seconds():.0f}")
+    for row in facts.marks.undelivered:
+        yield _told("webhook-refused", row["since"], None, detail=f": {row['answer'].rstrip('.')}")
     found = [
         *([doctor.webhook(facts.webhook)] if facts.webhook else []),
         *doctor.clock("the database's", facts.clock_ahead),

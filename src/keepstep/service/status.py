@@ -211,7 +211,7 @@ def facts(standing: store.Standing, schedule: ScheduleView, breaker: str, stale_
         breaker=breaker,
         held=standing.counts["held"],
         open_letters=standing.counts["letters"],
-        credentials_failing=bool(standing.ended) and standing.ended[0]["code"] == "auth-failed",
+        credentials_failing=bool(standing.ended) and standing.ended[0]["code"] in ("auth-failed", "needs-reconnect"),
     )
 
 

@@ -1,5 +1,6 @@
 """Reads: what the command line, the API and the page show."""
 
+from collections import Counter
 from datetime import datetime
 from typing import Any, TypeVar
 
@@ -138,6 +139,7 @@ def _run(row: dict[str, Any]) -> RunSummary:
         {
             **row,
             **sums,
+            "skipped": dict(sum((Counter(entity["skipped"]) for entity in row["entities"]), Counter())),
             "run_id": row["id"],
             "entity": ",".join(row["names"]),
             "duration_ms": _milliseconds(row["started_at"], row["finished_at"]),

@@ -4,6 +4,7 @@ from typing import Any
 
 from psycopg import sql
 
+from keepstep.model.integration import KEY_COLUMN
 from keepstep.store.arrays import TextArray
 from keepstep.store.db import Connection
 from keepstep.store.records import Destination
@@ -35,7 +36,7 @@ class Comparison:
                 " CROSS JOIN LATERAL (SELECT array_remove(ARRAY[{tests}]::text[], NULL) AS columns) d"
                 " WHERE t._deleted_at IS NOT NULL OR d.columns <> '{{}}'"
             ).format(
-                key=sql.Identifier(self._destination.entity.key),
+                key=sql.Identifier(KEY_COLUMN),
                 stage=self._destination.stage,
                 table=self._destination.table,
                 tests=sql.SQL(", ").join(tests),
@@ -45,7 +46,7 @@ class Comparison:
 
     async def before_and_after(self, connection: Connection, keys: TextArray) -> dict[str, tuple[Any, Any]]:
         """The live row (None where there is none) and the staged row of some keys, as JSON objects."""
-        key = sql.Identifier(self._destination.entity.key)
+        key = sql.Identifier(KEY_COLUMN)
         live = (
             sql.SQL("(SELECT to_jsonb(t) FROM {} t WHERE t.{} = s.{})").format(self._destination.table, key, key)
             if self._table_exists

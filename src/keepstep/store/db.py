@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import psycopg
-from psycopg import AsyncConnection
+from psycopg import AsyncConnection, IsolationLevel
 from psycopg.pq import TransactionStatus
 from psycopg.rows import DictRow, dict_row
 from psycopg_pool import AsyncConnectionPool, PoolTimeout
@@ -234,10 +234,12 @@ class Database:
 
 
 async def _configure(connection: Connection) -> None:
-    """Values are written and read in one form, whatever the server, the database or the role has set.
+    """Values are written and read in one form, and at one isolation, whatever the server, database or role has set.
 
-    These are the settings that a server reports and a transaction pooler keeps for each client.
+    These are the settings that a server reports and a transaction pooler keeps for each client; the isolation stands in
+    each BEGIN.
     """
+    await connection.set_isolation_level(IsolationLevel.READ_COMMITTED)
     for name, value in _FORMS.items():
         if not (connection.info.parameter_status(name) or value).startswith(value):
             await connection.execute(f"SET {name} = '{value}'".encode())

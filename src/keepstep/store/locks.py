@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from datetime import datetime
 from typing import Any
 from uuid import uuid4
 
@@ -54,22 +55,30 @@ class _Alive(LockHeld):
 async def _take(database: Database, connection: Connection, find: Find, start: Start, lease: float) -> RunSession:
     async with connection.transaction():
         owner = await find(connection)
-        await _refuse_living(connection, owner)
+        seen = await _refuse_living(connection, owner)
         await connection.execute(_LOCKS["evict"], {"connection": owner})
         await connection.execute(_LOCKS["guard"], {"connection": owner})
-        await _refuse_living(connection, owner)  # it may have renewed its lease while we waited
+        await _refuse_living(connection, owner, seen=seen)
         run_id = await start(connection, owner)
         token = uuid4()
         await connection.execute(_LOCKS["take"], {"connection": owner, "run": run_id, "token": token, "lease": lease})
     return RunSession(database, connection, run_id=run_id, connection_id=owner, token=token, lease=lease)
 
 
-async def _refuse_living(connection: Connection, owner: int) -> None:
+async def _refuse_living(connection: Connection, owner: int, *, seen: datetime | None = None) -> datetime | None:
+    """When the holder last renewed its lease. One that did so since ``seen``, while we waited for it, is alive.
+
+    However long it took: a flush that began before its lease was over may end long after.
+    """
     holder = await (await connection.execute(_LOCKS["holder"], {"connection": owner})).fetchone()
-    if holder is not None and holder["alive"]:
+    if holder is None:
+        return None
+    renewed: datetime = holder["renewed_at"]
+    if holder["is_there"] and (holder["is_fresh"] or (seen is not None and renewed != seen)):
         since = {"id": holder["run_id"], "state": State.RUNNING, "started_at": holder["started_at"]}
         error = held_by(since)
         raise _Alive(error.message, run_id=error.run_id, fix=error.fix)
+    return renewed
 
 
 def held_by(run: dict[str, Any]) -> LockHeld:

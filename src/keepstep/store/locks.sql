@@ -14,10 +14,9 @@ WHERE l.connection_id = %(connection)s
 -- name: holder
 -- Who holds the connection, and whether its session is still there: kill -9 ends the session long before the lease.
 -- A run that has ended needs its lock no more, even where it could not give it back.
-SELECT l.run_id, l.expires_at, l.started_at,
-       l.expires_at > now() AND r.state = 'running' AND EXISTS (
+SELECT l.run_id, l.renewed_at, l.started_at, l.expires_at > now() AS is_fresh, r.state = 'running' AND EXISTS (
            SELECT FROM pg_stat_activity a WHERE a.pid = l.backend_pid AND a.backend_start = l.backend_start
-       ) AS alive
+       ) AS is_there
 FROM keepstep.locks l JOIN keepstep.runs r ON r.id = l.run_id WHERE l.connection_id = %(connection)s
 
 -- name: take

@@ -11,7 +11,7 @@ from datetime import datetime
 
 from psycopg import sql
 
-from keepstep.model.integration import Entity
+from keepstep.model.integration import KEY_COLUMN, Entity
 from keepstep.store.arrays import ByteaArray, TextArray
 from keepstep.store.db import Connection
 
@@ -42,12 +42,12 @@ class Destination:
         self.table = sql.Identifier(integration, entity.name)
         self.stage = sql.Identifier("pg_temp", f"stage_{entity.name}")
         self.content = (*entity.columns, "_extra")
-        self.columns = (entity.key, *self.content, "_hash")
+        self.columns = (KEY_COLUMN, *self.content, "_hash")
         """The columns of a mapped row, in order."""
         self._prepare_statements()
 
     def _prepare_statements(self) -> None:
-        key = sql.Identifier(self.entity.key)
+        key = sql.Identifier(KEY_COLUMN)
         # Rendered once: of the forty names of a wide table every flush would quote each one anew.
         self._insert = _COPY.format(self.table, _names((*self.columns, "_run_id"))).as_bytes()
         self._fill_stage = _COPY.format(self.stage, _names(self.columns)).as_bytes()
@@ -86,6 +86,19 @@ class Destination:
             " AND substring(t._hash for {tag}) <> substring(s._hash for {tag})"
         ).format(table=self.table, stage=self.stage, key=key, tag=sql.Literal(TAG_BYTES))
         self._retag = retag.as_bytes()
+        self._delete_listed = (
+            sql.SQL(
+                "UPDATE {} t SET _deleted_at = %(now)s, _changed_at = %(now)s, _run_id = %(run)s"
+                " FROM unnest(%(keys)s) k (key) WHERE t.{} = k.key AND t._deleted_at IS NULL"
+            )
+            .format(self.table, key)
+            .as_bytes()
+        )
+        self._live_among = (
+            sql.SQL("SELECT t.{0} AS key FROM {1} t WHERE t.{0} = ANY (%(keys)s) AND t._deleted_at IS NULL")
+            .format(key, self.table)
+            .as_bytes()
+        )
 
     def difference(self, column: str) -> sql.Composable:
         """Whether the staged row ``s`` says something else than the live row ``t`` in this column."""
@@ -117,7 +130,7 @@ class Destination:
                     " _changed_at timestamptz NOT NULL DEFAULT now())"
                 ).format(
                     self.table,
-                    sql.Identifier(self.entity.key),
+                    sql.Identifier(KEY_COLUMN),
                     self._definitions(self.entity.columns),
                     sql.Literal(self.table_name.partition(".")[0]),
                 )
@@ -230,13 +243,23 @@ class Destination:
                 " FROM ({keys}) k WHERE t.{key} = k.key AND t._deleted_at IS NULL"
             ).format(
                 table=self.table,
-                key=sql.Identifier(self.entity.key),
+                key=sql.Identifier(KEY_COLUMN),
                 keys=keys_query,
                 now=sql.Literal(now),
                 run=sql.Literal(run_id),
             )
         )
         return cursor.rowcount
+
+    async def delete_listed(self, connection: Connection, keys: TextArray, *, now: datetime, run_id: int) -> int:
+        """Soft-delete the live rows of these keys, and give their number."""
+        cursor = await connection.execute(self._delete_listed, {"keys": keys, "now": now, "run": run_id})
+        return cursor.rowcount
+
+    async def live_among(self, connection: Connection, keys: TextArray) -> list[str]:
+        """Those of some keys that have a live row."""
+        cursor = await connection.execute(self._live_among, {"keys": keys})
+        return [str(row["key"]) for row in await cursor.fetchall()]
 
 
 def _names(columns: Sequence[str]) -> sql.Composed:

@@ -201,10 +201,18 @@ async def count_flush(
     cursor = await connection.execute(
         _RUNS["count_flush"],
         {"run": session.run_id, "entity": entity, "pages": pages, "expected_pages": expected_pages, "rows": counts.rows,
-         "requests": requests, "total": total, **asdict(counts)},
+         "requests": requests, "total": total, **asdict(counts), "skipped": Jsonb(dict(counts.skipped))},
     )  # fmt: skip
     if await cursor.fetchone() is None:
         raise AlreadyCounted
+
+
+async def count_requests(connection: Connection, session: RunSession) -> None:
+    """Add the requests that no page told of: failed ones, and pages fetched ahead. Comes before the run's end."""
+    if session.uncounted:
+        names, counts = list(session.uncounted), list(session.uncounted.values())
+        parameters = {"run": session.run_id, "entities": names, "requests": counts}
+        await connection.execute(_RUNS["count_requests"], parameters)
 
 
 async def finish_entity(
@@ -224,6 +232,11 @@ async def finish_entity(
         {"run": session.run_id, "entity": entity, "state": state, "completeness": completeness, "deleted": deleted,
          "error": None if error is None else Jsonb(error), "report": None if report is None else Jsonb(report)},
     )  # fmt: skip
+
+
+async def so_far(connection: Connection, session: RunSession, entity: str) -> dict[str, Any]:
+    """What the run has counted of an entity: ``deleted``, ``skipped``, ``rows``."""
+    return await _one(await connection.execute(_RUNS["so_far"], {"run": session.run_id, "entity": entity}))
 
 
 async def ended_entity(connection: Connection, session: RunSession, entity: str) -> dict[str, Any] | None:
@@ -307,7 +320,7 @@ async def hold_off(connection: Connection, integration: str) -> int:
 async def is_active(connection: Connection, owner: int) -> bool:
     """Whether a live run holds the connection."""
     holder = await (await connection.execute(_LOCKS["holder"], {"connection": owner})).fetchone()
-    return bool(holder and holder["alive"])
+    return bool(holder and holder["is_fresh"] and holder["is_there"])
 
 
 async def settle_held(connection: Connection, run_id: int, entity: str, *, deleted: int) -> None:

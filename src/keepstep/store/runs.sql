@@ -42,7 +42,7 @@ RETURNING pages
 -- A dry run keeps no checkpoint: after a wait it counts from nothing, but for the requests that were really sent.
 UPDATE keepstep.run_entities
 SET state = 'running', started_at = coalesce(started_at, now()), pages = 0, rows = 0, inserted = 0, updated = 0,
-    unchanged = 0, deleted = 0, dead_lettered = 0
+    unchanged = 0, deleted = 0, dead_lettered = 0, skipped = '{}'
 WHERE run_id = %(run)s AND entity = %(entity)s
 
 -- name: count_flush
@@ -50,15 +50,30 @@ WHERE run_id = %(run)s AND entity = %(entity)s
 UPDATE keepstep.run_entities
 SET pages = pages + %(pages)s, rows = rows + %(rows)s, inserted = inserted + %(inserted)s, updated = updated + %(updated)s,
     unchanged = unchanged + %(unchanged)s, deleted = deleted + %(deleted)s,
-    dead_lettered = dead_lettered + %(dead_lettered)s, requests = requests + %(requests)s, total = coalesce(%(total)s, total)
+    dead_lettered = dead_lettered + %(dead_lettered)s, requests = requests + %(requests)s, total = coalesce(%(total)s, total),
+    skipped = CASE WHEN %(skipped)s::jsonb = '{}' THEN skipped ELSE
+        (SELECT jsonb_object_agg(s.reason, s.n) FROM (
+            SELECT reason, sum(n::bigint) AS n FROM (
+                SELECT * FROM jsonb_each_text(skipped) UNION ALL SELECT * FROM jsonb_each_text(%(skipped)s::jsonb)) e (reason, n)
+            GROUP BY reason) s) END
 WHERE run_id = %(run)s AND entity = %(entity)s AND pages = %(expected_pages)s
 RETURNING pages
+
+-- name: count_requests
+-- In the transaction that ends or interrupts the run: said again, the run is not running any more and nothing is added.
+UPDATE keepstep.run_entities e SET requests = e.requests + n.requests
+FROM unnest(%(entities)s::text[], %(requests)s::bigint[]) AS n (entity, requests)
+WHERE e.run_id = %(run)s AND e.entity = n.entity
+  AND EXISTS (SELECT FROM keepstep.runs r WHERE r.id = %(run)s AND r.state = 'running')
 
 -- name: finish_entity
 UPDATE keepstep.run_entities
 SET state = %(state)s, finished_at = now(), completeness = %(completeness)s, error = %(error)s, report = %(report)s,
     deleted = deleted + %(deleted)s
 WHERE run_id = %(run)s AND entity = %(entity)s AND state = 'running'
+
+-- name: so_far
+SELECT deleted, skipped, rows FROM keepstep.run_entities WHERE run_id = %(run)s AND entity = %(entity)s
 
 -- name: ended_entity
 SELECT state, deleted, completeness FROM keepstep.run_entities

@@ -786,6 +786,7 @@ CREATE TABLE keepstep.run_entities (
     completeness text,
     error jsonb,
     report jsonb,
+    skipped jsonb DEFAULT '{}'::jsonb NOT NULL,
     CONSTRAINT run_entities_check CHECK ((LEAST(pages, rows, inserted, updated, unchanged, deleted, dead_lettered, requests) >= 0)),
     CONSTRAINT run_entities_state_check CHECK ((state = ANY (ARRAY['pending'::text, 'running'::text, 'succeeded'::text, 'failed'::text, 'held'::text, 'stopped'::text, 'crashed'::text])))
 );

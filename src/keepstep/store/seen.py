@@ -8,6 +8,7 @@ from collections.abc import Mapping
 
 from psycopg import sql
 
+from keepstep.model.integration import KEY_COLUMN
 from keepstep.store.arrays import TextArray
 from keepstep.store.db import Connection
 from keepstep.store.records import Destination
@@ -77,7 +78,7 @@ class SeenKeys:
             "SELECT t.{key} AS key FROM {table} t WHERE t._deleted_at IS NULL"
             " AND NOT EXISTS (SELECT FROM {seen} s WHERE s.key = t.{key} AND s.look >= {since})"
         ).format(
-            key=sql.Identifier(destination.entity.key),
+            key=sql.Identifier(KEY_COLUMN),
             table=destination.table,
             seen=self._table,
             since=sql.Literal(since),

@@ -34,7 +34,8 @@ class Closing(Exception):
 class RunSession:
     """What a live run writes through. Made by ``store.locks``; used by one asyncio task at a time.
 
-    ``moved``: it has committed a page; ``told_at``: when the last one was announced.
+    ``moved``: it has committed a page; ``told_at``: when the last one was announced; ``uncounted``: requests of each
+    entity that no committed page has told of.
     """
 
     def __init__(
@@ -46,6 +47,7 @@ class RunSession:
         self.connection_id = connection_id
         self.told_at = 0.0
         self.moved = False
+        self.uncounted: dict[str, int] = {}
         self._closing = False
         self._idle = asyncio.Event()
         self._idle.set()

@@ -24,6 +24,8 @@ class Marks:
     orphans: list[dict[str, Any]]
     drift: list[dict[str, Any]]
     groups: list[dict[str, Any]]
+    stale: list[dict[str, Any]]
+    undelivered: list[dict[str, Any]]
     ping: PingStanding | None
 
 
@@ -43,5 +45,12 @@ async def marks(connection: Connection, connection_id: int | None) -> Marks:
         orphans=await rows("orphans"),
         drift=await rows("drift"),
         groups=await rows("since"),
+        stale=await rows("stale"),
+        undelivered=await undelivered(connection),
         ping=await standing(connection, connection_id),
     )
+
+
+async def undelivered(connection: Connection) -> list[dict[str, Any]]:
+    """Ways of alerts whose last message did not arrive: ``answer``, ``since``."""
+    return await (await connection.execute(_SQL["undelivered"])).fetchall()

@@ -34,3 +34,18 @@ ORDER BY r.id
 SELECT entity, array_agg(field ORDER BY field) AS fields, min(first_seen) AS since FROM keepstep.schema_fields
 WHERE connection_id = %(connection)s AND column_name IS NULL AND first_seen > now() - make_interval(secs => %(lately)s::float8)
 GROUP BY entity ORDER BY entity
+
+-- name: stale
+-- The alert knows since when.
+SELECT since FROM keepstep.alerts WHERE connection_id = %(connection)s AND rule = 'stale' AND ended_at IS NULL
+
+-- name: undelivered
+-- Ways of alerts whose last message did not arrive, and since when none has.
+SELECT m.answer, coalesce((
+    SELECT min(f.created_at) FROM keepstep.alert_messages f WHERE f.channel = m.channel AND f.attempts > 0 AND f.state <> 'sent'
+      AND f.id > coalesce((SELECT max(s.id) FROM keepstep.alert_messages s WHERE s.channel = m.channel AND s.state = 'sent'), 0)
+), m.created_at) AS since
+FROM (
+    SELECT DISTINCT ON (channel) channel, state, answer, created_at FROM keepstep.alert_messages
+    WHERE attempts > 0 AND created_at > now() - interval '30 days' ORDER BY channel, id DESC
+) m WHERE m.state <> 'sent' AND m.answer IS NOT NULL

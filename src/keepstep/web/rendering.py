@@ -45,7 +45,7 @@ class Pages:
             trim_blocks=True, lstrip_blocks=True,
         )  # fmt: skip
         self._environment.filters.update(FILTERS)
-        self._environment.globals.update(static=static_files.address, scripts=static_files.scripts, version=version)
+        self._environment.globals.update(static=static_files.address, version=version)
 
     def page(
         self, request: Request, template: str, who: Identity | None, *, status: int = 200, **values: Any

@@ -1,7 +1,7 @@
 """The page's own files, from memory: read once, compressed once, kept by browsers for good.
 
-The address holds a digest of all of them, so a new Keepstep has new addresses, and scripts may import each other by
-relative ones.
+The address holds a digest of all of them, so a new Keepstep has new addresses, and one may name another by a relative
+one.
 """
 
 import gzip
@@ -32,11 +32,11 @@ class StaticFile:
 
 @cache
 def files() -> dict[str, StaticFile]:
-    """Every file by its path below ``static``. The sources of the style sheets are not served."""
+    """Every file by its path below ``static``. The sources of style sheets and scripts are not served."""
     found = {}
     for path in sorted(_ROOT.rglob("*")):
         name = path.relative_to(_ROOT).as_posix()
-        if path.suffix in _SERVED and not name.startswith("css/"):
+        if path.suffix in _SERVED and not name.startswith(("css/", "js/")):
             plain = path.read_bytes()
             packed = gzip.compress(plain, 9, mtime=0) if len(plain) >= _LEAST_COMPRESSED else b""
             found[name] = StaticFile(_SERVED[path.suffix], plain, packed if len(packed) < len(plain) else b"")
@@ -57,14 +57,6 @@ def address(name: str) -> str:
     if name not in files():
         raise KeyError(f"there is no file {name} in {_ROOT}")
     return f"/static/{version()}/{name}"
-
-
-def scripts() -> list[str]:
-    """The addresses of our own modules: a page names them ahead, so that no import waits for another.
-
-    Those in folders below are for some pages only.
-    """
-    return [address(name) for name in files() if name.startswith("js/") and name.count("/") == 1]
 
 
 def takes_gzip(request: Request) -> bool:

@@ -3,7 +3,6 @@
 Source of the shape: https://api.doorloop.com/reference/pagination.
 """
 
-import json
 import re
 from collections.abc import Callable
 from typing import Annotated, Any
@@ -13,6 +12,7 @@ from msgspec import Raw
 
 from keepstep.integrations.doorloop.answers import DOCS, FACTS
 from keepstep.integrations.http import Response
+from keepstep.integrations.lenient import split_list
 from keepstep.model.errors import Answer, NotData
 
 
@@ -78,73 +78,13 @@ def _envelope_fault(body: bytes) -> str:
     return '"total" is not a whole number of at least 0'
 
 
-_MARK = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"|[\[\]{},]', re.DOTALL)
-_HEAD = re.compile(rb'"(total|data)"\s*:\s*')
-_COUNT = re.compile(rb"[0-9]{1,18}(?=\s*[,}])")
-
-
 def split_leniently(body: bytes) -> Envelope | None:
-    """The page of a body that strict JSON does not allow, or None when it is not a whole one.
-
-    Looks only at strings and brackets, so that whatever is wrong inside a record stays inside that record.
-    """
-    brackets: list[bytes] = []
-    records: list[Raw] = []
-    total: int | None = None
-    data_from: int | None = None
-    record_from = end = 0
-    for mark in _MARK.finditer(body):
-        text = mark[0]
-        if text[:1] == b'"':
-            # A name of the envelope itself, not of a record: exactly one bracket is open.
-            head = _HEAD.match(body, mark.start()) if len(brackets) == 1 else None
-            if head is not None and head[1] == b"total":
-                count = _COUNT.match(body, head.end())
-                total = int(count[0]) if count else None
-            elif head is not None and body[head.end() : head.end() + 1] == b"[":
-                data_from = head.end()
-        elif text in (b"[", b"{"):
-            if mark.start() == data_from:
-                record_from = mark.end()
-            brackets.append(b"]" if text == b"[" else b"}")
-        elif text == b"," or len(brackets) > 0:
-            in_data = data_from is not None and len(brackets) == 2 and brackets[-1] == b"]"
-            if in_data and text in (b",", b"]"):
-                record = body[record_from : mark.start()].strip()
-                record_from = mark.end()
-                if record:
-                    records.append(Raw(record))
-                elif text == b"," or records:
-                    return None
-            if text != b",":
-                if brackets.pop() != text:
-                    return None
-                if in_data:
-                    data_from = None
-                end = mark.end()
-                if not brackets:
-                    break
-        else:
-            return None
-    if not all(_tolerable(record) for record in records):
+    """The page of a body that strict JSON does not allow, or None when it is not a whole one."""
+    page = split_list(body, "data")
+    if page is None:
         return None
-    if brackets or total is None or body[:1] != b"{" or body[end:].strip() or end == 0:
-        return None
-    return Envelope(total, records)
+    total = _COUNT.fullmatch(page.heads.get("total", b""))
+    return Envelope(int(total[0]), page.records) if total else None
 
 
-_WHOLE = msgspec.json.Decoder(Raw)
-
-
-def _tolerable(record: Raw) -> bool:
-    """Whether this is JSON at least to a generous reader: then only this record is bad, not the page."""
-    try:
-        _WHOLE.decode(record)
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
-        try:
-            json.loads(bytes(record).decode("utf-8", "replace"), strict=False)
-        except RecursionError:
-            return True
-        except ValueError:
-            return False
-    return True
+_COUNT = re.compile(rb"[0-9]{1,18}")

@@ -101,6 +101,7 @@ class EntityReading:
         self._sortable = True
         self._facts: Json | None = None
         self._notes: list[str] = []
+        self._untold = 0  # requests for a page that everything else replaced
 
     async def pages(self) -> AsyncGenerator[Page, None]:
         """The pages in order. Raises ``UpstreamError``."""
@@ -229,7 +230,7 @@ class EntityReading:
                 self._learn_sort(verdict)
                 requests += sent
             if self._sort is False or (self._sort is None and not ended):
-                yield self._page(listing, position.part, Position(size=self._page_size), ended=False, requests=requests)
+                self._untold = requests  # its records come again with everything
                 return
 
             position, ended = self._next(replace(position, size=size), listing, ended)
@@ -323,6 +324,7 @@ class EntityReading:
             next_position = replace(next_position, part=part + 1, page=1, total=None, step_backs=0)
         notes, self._notes = tuple(self._notes), []
         facts, self._facts = self._facts, None
+        untold, self._untold = self._untold, 0
         return Page(
             records=listing.records,
             keys=listing.heads.keys,
@@ -332,7 +334,7 @@ class EntityReading:
             part=part,
             total=listing.total,
             high=newest(listing.heads.known, self._began),
-            requests=requests,
+            requests=requests + untold,
             rate_limit=listing.response.rate_limit,
             facts=facts,
             notes=notes,

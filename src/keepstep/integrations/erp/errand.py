@@ -12,6 +12,7 @@ from keepstep.integrations.http import HttpClient, Response
 from keepstep.model.errors import AuthFailed, NotData, Permanent, Transient
 from keepstep.reliability.clock import Clock
 from keepstep.reliability.retry import LONGEST_SLEEP, MAX_ATTEMPTS
+from keepstep.reliability.tracing import span
 
 MADE_WITHIN = 600.0
 """Seconds that the ERP gets to make a report."""
@@ -71,7 +72,13 @@ class Errand:
         patience: float = LONGEST_SLEEP,
     ) -> Fetched:  # fmt: skip
         """The report, as it came. Raises ``UpstreamError``."""
-        way = _Way(self, report, agent, max_attempts, patience)
+        way = _Way(self, max_attempts, patience)
+        with span("page", report=report) as told:
+            fetched = await self._fetch(way, report, agent, within)
+            told.note(requests=fetched.requests)
+            return fetched
+
+    async def _fetch(self, way: "_Way", report: str, agent: str, within: float) -> Fetched:
         requested = await way.ask(Call("/reports", form={"report": report, "agent": agent}))
         began = requested.date or self._clock.now()
         job = self._job(requested)
@@ -146,8 +153,6 @@ class _Way:
     """The requests for one report, counted."""
 
     errand: Errand
-    report: str
-    agent: str
     max_attempts: int
     patience: float
     requests: int = 0

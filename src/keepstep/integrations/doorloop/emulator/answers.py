@@ -1,25 +1,9 @@
 """What the emulator answers besides data, as facts: status, headers, body."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import Any
 
 from keepstep.integrations.doorloop.emulator.world import encode
-
-JSON = "application/json; charset=utf-8"
-HTML = "text/html; charset=utf-8"
-
-
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """One answer. ``cut``: None, or how many bytes of the body leave before the connection breaks."""
-
-    status: int
-    body: bytes
-    content_type: str = JSON
-    headers: Mapping[str, str] = field(default_factory=dict)
-    cut: int | None = None
-
+from keepstep.integrations.emulation.answers import HTML, Answer
 
 APP_SHELL = Answer(
     200,

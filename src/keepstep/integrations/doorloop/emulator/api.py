@@ -8,7 +8,6 @@ from dataclasses import dataclass, replace
 from keepstep.integrations.doorloop.emulator.answers import (
     APP_SHELL,
     README_PAGE,
-    Answer,
     as_json,
     invalid,
     listing,
@@ -16,11 +15,13 @@ from keepstep.integrations.doorloop.emulator.answers import (
 )
 from keepstep.integrations.doorloop.emulator.catalogue import LISTINGS, entity_at, view_of
 from keepstep.integrations.doorloop.emulator.commands import EmulatorCommands
-from keepstep.integrations.doorloop.emulator.faults import Fault, limit_headers, spoiled
+from keepstep.integrations.doorloop.emulator.faults import Fault, spoiled
 from keepstep.integrations.doorloop.emulator.minor import user_record
 from keepstep.integrations.doorloop.emulator.options import EmulatorOptions
 from keepstep.integrations.doorloop.emulator.table import Table
 from keepstep.integrations.doorloop.emulator.wire import dressed
+from keepstep.integrations.emulation.answers import Answer
+from keepstep.integrations.emulation.faults import limit_headers
 
 API = "/api"
 

@@ -8,10 +8,11 @@ from typing import Any
 import msgspec
 
 from keepstep.integrations.doorloop.emulator.account import Account, Which
-from keepstep.integrations.doorloop.emulator.faults import Fault, FaultBook
+from keepstep.integrations.doorloop.emulator.faults import Fault
 from keepstep.integrations.doorloop.emulator.limits import RateWindows
 from keepstep.integrations.doorloop.emulator.options import EmulatorOptions
-from keepstep.integrations.doorloop.emulator.requests import Request, RequestLog
+from keepstep.integrations.emulation.faults import FaultBook
+from keepstep.integrations.emulation.requests import Request, RequestLog
 
 
 class EmulatorCommands:
@@ -21,7 +22,7 @@ class EmulatorCommands:
 
     def __init__(self, options: EmulatorOptions | None = None) -> None:
         self.account = Account(options or EmulatorOptions())
-        self.faults = FaultBook()
+        self.faults: FaultBook[Fault] = FaultBook()
         self.windows = RateWindows(time.monotonic)
         self.log = RequestLog(self.account.options.requests_kept)
         self._held_back = asyncio.Event()

@@ -1,7 +1,6 @@
 """The control routes below ``/_emulator``: commands as JSON, for loopback callers only."""
 
 import base64
-import ipaddress
 import json
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -10,6 +9,7 @@ from aiohttp import web
 
 from keepstep.integrations.doorloop.emulator.commands import EmulatorCommands
 from keepstep.integrations.doorloop.emulator.poison import POISONS, poisons_for
+from keepstep.integrations.emulation.serving import is_loopback
 
 PREFIX = "/_emulator"
 _ROWS_AT_ONCE = 2000
@@ -42,7 +42,7 @@ class Control:
 
     async def answer(self, request: web.BaseRequest) -> web.StreamResponse:
         """Answer one control request."""
-        if not _is_loopback(request.remote):
+        if not is_loopback(request.remote):
             return web.json_response({"message": "control is for callers on this machine only"}, status=403)
         route = request.path.removeprefix(PREFIX).strip("/")
         if request.method == "GET" and route.startswith("records/"):
@@ -119,10 +119,3 @@ def _text(body: Mapping[str, Any], name: str) -> str:
     if not isinstance(value, str):
         raise ValueError(f"{name!r} is missing, or is not text")
     return value
-
-
-def _is_loopback(remote: str | None) -> bool:
-    try:
-        return remote is not None and ipaddress.ip_address(remote).is_loopback
-    except ValueError:
-        return False

@@ -4,11 +4,11 @@ import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
-from datetime import UTC, datetime
-from email.utils import format_datetime
 from typing import Any
 
-from keepstep.integrations.doorloop.emulator.answers import APP_SHELL, README_PAGE, Answer, message
+from keepstep.integrations.doorloop.emulator.answers import APP_SHELL, README_PAGE, message
+from keepstep.integrations.emulation.answers import Answer
+from keepstep.integrations.emulation.faults import HEADER_STYLES, RETRY_STYLES, limit_headers, retry_headers
 
 KINDS: Mapping[str, tuple[str, ...]] = {
     "status": (),
@@ -27,9 +27,7 @@ KINDS: Mapping[str, tuple[str, ...]] = {
 }
 """Kind -> its variants, the first being the default. A kind may also be a status: ``429``, ``503``."""
 
-HEADER_STYLES = ("none", "x-ratelimit", "ratelimit", "ratelimit-draft")
 _TOTAL = re.compile(rb'"total":\s*(\d+)')
-_RETRY_STYLES = ("seconds", "date", "absent")
 _MESSAGES = {
     400: "Validation Failed", 401: "Unauthorized", 403: "Forbidden", 404: "Not Found", 405: "METHOD_NOT_ALLOWED",
     429: "RATE_LIMIT_EXCEEDED", 500: "Internal Server Error", 502: "Bad Gateway", 503: "Service Unavailable",
@@ -103,55 +101,13 @@ class Fault:
                 raise ValueError(f"{name} is a number of 0 or more, not {amount!r}")
         if not 200 <= self.status <= 599 or self.keep >= 1:
             raise ValueError("status lies between 200 and 599, keep below 1")
-        if self.retry_after_as not in _RETRY_STYLES or self.headers not in HEADER_STYLES:
+        if self.retry_after_as not in RETRY_STYLES or self.headers not in HEADER_STYLES:
             raise ValueError(
-                f"retry_after_as is one of {', '.join(_RETRY_STYLES)}; headers one of {', '.join(HEADER_STYLES)}"
+                f"retry_after_as is one of {', '.join(RETRY_STYLES)}; headers one of {', '.join(HEADER_STYLES)}"
             )
 
 
 _PAGE_KINDS = frozenset({"truncate", "empty", "envelope", "repeat", "bad-json", "bad-utf8", "shift"})
-
-
-class FaultBook:
-    """The faults that are armed, in the order they were given."""
-
-    def __init__(self) -> None:
-        self._armed: list[Fault] = []
-
-    def arm(self, fault: Fault) -> None:
-        """Add a fault behind the others."""
-        if fault.count != 0:
-            self._armed.append(fault)
-
-    def clear(self) -> None:
-        """Disarm everything."""
-        self._armed.clear()
-
-    def armed(self) -> list[Fault]:
-        """What is armed now, with the counts that are left."""
-        return list(self._armed)
-
-    def take(self, entity: str | None, path: str, page: int | None) -> list[Fault]:
-        """The faults that hit this request: every fitting latency, and the first fitting one of another kind. Their
-        counts drop.
-        """
-        hit: list[Fault] = []
-        left: list[Fault] = []
-        struck = False
-        for fault in self._armed:
-            if (struck and fault.kind != "latency") or not fault.fits(entity, path, page):
-                left.append(fault)
-            elif fault.after:
-                left.append(replace(fault, after=fault.after - 1))
-            else:
-                hit.append(fault)
-                struck = struck or fault.kind != "latency"
-                if fault.count is None:
-                    left.append(fault)
-                elif fault.count > 1:
-                    left.append(replace(fault, count=fault.count - 1))
-        self._armed = left
-        return hit
 
 
 def answered(fault: Fault, now: float) -> Answer | None:
@@ -187,39 +143,6 @@ def spoiled(fault: Fault, page: Answer) -> Answer:
     if fault.kind == "envelope":
         return replace(page, body=_wrong_envelope(fault.variant, body))
     return page
-
-
-def retry_headers(seconds: float | None, style: str, now: float) -> dict[str, str]:
-    """``Retry-After`` as seconds or as an HTTP-date, or nothing."""
-    if seconds is None or style == "absent":
-        return {}
-    if style == "date":
-        return {"Retry-After": http_date(now + seconds)}
-    return {"Retry-After": str(int(seconds) if seconds == int(seconds) else seconds)}
-
-
-def limit_headers(style: str, limit: int, remaining: int, reset_s: float, now: float) -> dict[str, str]:
-    """What is left of a rate limit, in one of the header families of section 10 of the upstream notes."""
-    if style == "x-ratelimit":
-        reset = str(int(now + reset_s))
-        return {"X-RateLimit-Limit": str(limit), "X-RateLimit-Remaining": str(remaining), "X-RateLimit-Reset": reset}
-    if style == "ratelimit":
-        return {
-            "RateLimit-Limit": str(limit),
-            "RateLimit-Remaining": str(remaining),
-            "RateLimit-Reset": f"{reset_s:.0f}",
-        }
-    if style == "ratelimit-draft":
-        return {
-            "RateLimit-Policy": f'"default";q={limit};w=60',
-            "RateLimit": f'"default";r={remaining};t={reset_s:.0f}',
-        }
-    return {}
-
-
-def http_date(now: float) -> str:
-    """An epoch second as HTTP writes it."""
-    return format_datetime(datetime.fromtimestamp(int(now), UTC), usegmt=True)
 
 
 def _wrong_envelope(variant: str, body: bytes) -> bytes:

@@ -5,7 +5,6 @@ from collections.abc import Sequence
 from random import Random
 from typing import Any
 
-from keepstep.integrations.doorloop.emulator import names
 from keepstep.integrations.doorloop.emulator.places import full_name, money
 from keepstep.integrations.doorloop.emulator.world import (
     DAYS,
@@ -16,6 +15,7 @@ from keepstep.integrations.doorloop.emulator.world import (
     json_text,
     timestamp,
 )
+from keepstep.integrations.emulation import names
 
 _TERMS = (182, 365, 365, 365, 365, 730, 365, 0)
 _PAIRS: Sequence[str] = ["".join(pair) for pair in itertools.product("0123456789abcdefghijklmnopqrstuvwxyz", repeat=2)]

@@ -3,9 +3,9 @@
 from random import Random
 from typing import Any
 
-from keepstep.integrations.doorloop.emulator import names
 from keepstep.integrations.doorloop.emulator.places import address, text
 from keepstep.integrations.doorloop.emulator.world import World, encode
+from keepstep.integrations.emulation import names
 
 _PROSPECT_STATUSES = ("NEW", "APPLICATION_SENT", "APPLICATION_SUBMITTED", "CLOSED_MOVED_IN", "CLOSED_LOST")
 

@@ -3,8 +3,8 @@
 from random import Random
 from typing import Any
 
-from keepstep.integrations.doorloop.emulator import names
 from keepstep.integrations.doorloop.emulator.world import World, encode
+from keepstep.integrations.emulation import names
 
 _PROPERTY_TYPES = (
     ("RESIDENTIAL_CONDO", "RESIDENTIAL"),

@@ -7,21 +7,18 @@ docs/emulator.md.
 
 import asyncio
 import contextlib
-import socket
-import struct
 from collections.abc import AsyncIterator, Callable
 
 from aiohttp import web
 
-from keepstep.integrations.doorloop.emulator.answers import Answer
 from keepstep.integrations.doorloop.emulator.api import API, Api, page_of, target_of
 from keepstep.integrations.doorloop.emulator.commands import EmulatorCommands
 from keepstep.integrations.doorloop.emulator.control import PREFIX, Control
-from keepstep.integrations.doorloop.emulator.faults import Fault, answered, http_date
+from keepstep.integrations.doorloop.emulator.faults import Fault, answered
 from keepstep.integrations.doorloop.emulator.options import EmulatorOptions
-from keepstep.integrations.doorloop.emulator.requests import Request
-
-_RESET_ON_CLOSE = struct.pack("ii", 1, 0)
+from keepstep.integrations.emulation.faults import http_date
+from keepstep.integrations.emulation.requests import Request
+from keepstep.integrations.emulation.serving import broken, sent, serving
 
 
 class DoorLoopEmulator(EmulatorCommands):
@@ -38,16 +35,11 @@ class DoorLoopEmulator(EmulatorCommands):
         """Serve while the block lasts; gives the base URL of the API. Port 0 takes a free one. Raises ``OSError``
         where the port is taken.
         """
-        server = web.Server(self._handle, handler_cancellation=True, access_log=None)
-        runner = web.ServerRunner(server, shutdown_timeout=1.0)
-        await runner.setup()
-        try:
-            await web.TCPSite(runner, host, port).start()
-            bound = runner.addresses[0]
-            yield f"http://{f'[{host}]' if ':' in host else host}:{bound[1]}{API}"
-        finally:
-            self.release()
-            await runner.cleanup()
+        async with serving(self._handle, host, port) as origin:
+            try:
+                yield origin + API
+            finally:
+                self.release()
 
     async def _handle(self, request: web.BaseRequest) -> web.StreamResponse:
         """Answer one request and put it on record."""
@@ -70,13 +62,13 @@ class DoorLoopEmulator(EmulatorCommands):
                 await asyncio.sleep(self.options.latency_ms / 1000)
             fault = await self._struck(known)
             if fault and fault.kind == "reset":
-                return _broken(request, hard=fault.variant == "rst")
+                return broken(request, hard=fault.variant == "rst")
             answer = answered(fault, self.account.now()) if fault else None
             if answer is None:
                 key = request.headers.get("Authorization", "")
                 answer = self._api.answer(request.method, target, request.query, key, fault)
             known.status, known.sent_bytes = answer.status, len(answer.body) if answer.cut is None else answer.cut
-            return await self._sent(request, answer)
+            return await sent(request, answer, date=self._now_as_date())
         finally:
             self.log.end(known)
 
@@ -93,18 +85,6 @@ class DoorLoopEmulator(EmulatorCommands):
                 spoiling = fault
         return spoiling
 
-    async def _sent(self, request: web.BaseRequest, answer: Answer) -> web.StreamResponse:
-        headers = {"Content-Type": answer.content_type, "Date": self._now_as_date(), **answer.headers}
-        if answer.cut is None:
-            return web.Response(body=answer.body, status=answer.status, headers=headers)
-        response = web.StreamResponse(status=answer.status, headers=headers)
-        response.content_length = len(answer.body)
-        await response.prepare(request)
-        await response.write(answer.body[: answer.cut])
-        if request.transport is not None:
-            request.transport.close()
-        return response
-
     def _now_as_date(self) -> str:
         now = int(self.account.now())
         if self._date[0] != now:
@@ -114,17 +94,6 @@ class DoorLoopEmulator(EmulatorCommands):
     def _without_key(self, query: str) -> str:
         key = self.options.api_key
         return query.replace(key, "***") if key and key in query else query
-
-
-def _broken(request: web.BaseRequest, *, hard: bool) -> web.StreamResponse:
-    """Break the connection instead of answering: with a reset, or by closing it in silence."""
-    transport = request.transport
-    if transport is not None:
-        connection = transport.get_extra_info("socket")
-        if hard and connection is not None:
-            connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE)
-        transport.abort()
-    return web.Response()
 
 
 async def serve_forever(

@@ -13,6 +13,27 @@ CHOICES: Mapping[str, tuple[str, ...]] = {
     "printed": ("change", "request"),
     "login_refusal": ("page", "status"),
 }
+MEANINGS: Mapping[str, str] = {
+    "agents": "The agents' codes, with commas.",
+    "customers": "Rows of each agent.",
+    "orders": "Rows of each agent.",
+    "ddt": "Rows of each agent.",
+    "invoices": "Rows of each agent.",
+    "products": "Rows.",
+    "prices": "Rows.",
+    "username": "Who is let in.",
+    "password": "With which password.",
+    "login_refusal": "What a refused login gets: the login page again, or 401.",
+    "session_uses": "Requests after which a session has ended; 0 for never.",
+    "rules": "Whether reports have rules between their cells, or boxes around them.",
+    "page_number": "Where a page's number stands.",
+    "printed": "Which time a report tells: of the data's last change, or of the request.",
+    "new_column": "Print a column more.",
+    "moved_column": "Print a column elsewhere.",
+    "split_rows": "Let rows begin on one page and end on the next.",
+    "polls": "How often a report is still being made when asked.",
+}
+"""What the switches do, for ``--help``."""
 MOST_ROWS = 200_000
 
 

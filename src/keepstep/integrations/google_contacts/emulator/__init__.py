@@ -1,0 +1,1 @@
+"""An emulated Google: the People API's connections and the OAuth endpoints, with invented people."""
