@@ -6,8 +6,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from keepstep.integrations.emulation.faults import FaultBook
 from keepstep.integrations.erp.emulator.desk import Desk
-from keepstep.integrations.erp.emulator.faults import Fault, FaultBook
+from keepstep.integrations.erp.emulator.faults import Fault
 from keepstep.integrations.erp.emulator.ledger import Ledger, Row, Which
 from keepstep.integrations.erp.emulator.options import SEED_FIELDS, EmulatorOptions
 from keepstep.integrations.erp.emulator.press import Printed
@@ -38,7 +39,7 @@ class EmulatorCommands:
     def __init__(self, options: EmulatorOptions | None = None) -> None:
         self.ledger = Ledger(options or EmulatorOptions())
         self.desk = Desk(self.ledger)
-        self.faults = FaultBook()
+        self.faults = FaultBook[Fault]()
         self.in_flight = 0
         self._held_back = asyncio.Event()
         self.reset_requests()

@@ -3,10 +3,11 @@
 import json
 import secrets
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
+from keepstep.integrations.emulation.answers import HTML, Answer
 from keepstep.integrations.erp.emulator import names
 from keepstep.integrations.erp.emulator.faults import Fault
 from keepstep.integrations.erp.emulator.ledger import Ledger, layout_of
@@ -16,17 +17,6 @@ from keepstep.integrations.erp.layout import LAYOUTS
 BASE = "/erp"
 COOKIE = "ERPSESSID"
 _MOST_KEPT = 64
-
-
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """One answer. ``cut``: None, or how many bytes of the body leave before the connection breaks."""
-
-    status: int
-    body: bytes = b""
-    content_type: str = "application/json; charset=utf-8"
-    headers: Mapping[str, str] = field(default_factory=dict)
-    cut: int | None = None
 
 
 @dataclass(slots=True)
@@ -96,14 +86,14 @@ class Desk:
     def answer(self, target: Target, form: Mapping[str, str], cookie: str, fault: Fault | None) -> Answer:
         """The answer to one request; ``fault`` is what hits it."""
         if target.step == "nothing":
-            return Answer(404, ERROR_PAGE, "text/html; charset=utf-8")
+            return Answer(404, ERROR_PAGE, HTML)
         if fault is not None and (instead := self._instead(fault, target)) is not None:
             return instead
         if target.step == "login":
             return self._login(form)
         if not self._admitted(cookie) or (fault is not None and fault.kind == "logged-out"):
             self._sessions.pop(cookie, None)
-            return Answer(303, headers={"Location": f"{BASE}/login"})
+            return Answer(303, b"", headers={"Location": f"{BASE}/login"})
         if target.step == "request":
             answer = self._request(target, fault)
         else:
@@ -150,11 +140,11 @@ class Desk:
         options = self._ledger.options
         if (form.get("username"), form.get("password")) != (options.username, options.password):
             status = 401 if options.login_refusal == "status" else 200
-            return Answer(status, LOGIN_PAGE.format("Utente o password errati").encode(), "text/html; charset=utf-8")
+            return Answer(status, LOGIN_PAGE.format("Utente o password errati").encode(), HTML)
         session = secrets.token_hex(16)
         self._sessions[session] = options.session_uses or -1
         cookie = f"{COOKIE}={session}; Path={BASE}; HttpOnly; SameSite=Lax"
-        return Answer(303, headers={"Location": f"{BASE}/home", "Set-Cookie": cookie})
+        return Answer(303, b"", headers={"Location": f"{BASE}/home", "Set-Cookie": cookie})
 
     def _admitted(self, session: str) -> bool:
         left = self._sessions.get(session)
@@ -221,7 +211,7 @@ class Desk:
             return replace(_json(fault.status, {"message": "servizio non disponibile"}), headers=headers)
         if fault.kind == "html":
             if target.step != "download":
-                return Answer(200, ERROR_PAGE, "text/html; charset=utf-8")
+                return Answer(200, ERROR_PAGE, HTML)
             headers = {"Content-Disposition": f'attachment; filename="{_file_name(target)}"'}
             return Answer(200, ERROR_PAGE, "application/pdf", headers)  # what it is, and what it says that it is
         return None

@@ -6,24 +6,22 @@ For a test: ``async with ErpEmulator(EmulatorOptions(customers=10)).serve() as b
 
 import asyncio
 import contextlib
-import ipaddress
 import json
-import socket
-import struct
 from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import asdict
-from email.utils import formatdate
 from typing import Any
 
 from aiohttp import web
 
+from keepstep.integrations.emulation.answers import Answer
+from keepstep.integrations.emulation.faults import http_date
+from keepstep.integrations.emulation.serving import broken, is_loopback, sent, serving
 from keepstep.integrations.erp.emulator.commands import EmulatorCommands, Request
-from keepstep.integrations.erp.emulator.desk import BASE, COOKIE, Answer, Target
+from keepstep.integrations.erp.emulator.desk import BASE, COOKIE, Target
 from keepstep.integrations.erp.emulator.faults import Fault
 from keepstep.integrations.erp.emulator.options import EmulatorOptions
 
 PREFIX = "/_emulator"
-_RESET_ON_CLOSE = struct.pack("ii", 1, 0)
 
 
 class ErpEmulator(EmulatorCommands):
@@ -34,16 +32,11 @@ class ErpEmulator(EmulatorCommands):
         """Serve while the block lasts; gives the base URL. Port 0 takes a free one. Raises ``OSError`` where the port
         is taken.
         """
-        server = web.Server(self._handle, handler_cancellation=True, access_log=None)
-        runner = web.ServerRunner(server, shutdown_timeout=1.0)
-        await runner.setup()
-        try:
-            await web.TCPSite(runner, host, port).start()
-            bound = runner.addresses[0]
-            yield f"http://{f'[{host}]' if ':' in host else host}:{bound[1]}{BASE}"
-        finally:
-            self.release()
-            await runner.cleanup()
+        async with serving(self._handle, host, port) as origin:
+            try:
+                yield origin + BASE
+            finally:
+                self.release()
 
     async def _handle(self, request: web.BaseRequest) -> web.StreamResponse:
         """Answer one request and put it on record."""
@@ -57,10 +50,10 @@ class ErpEmulator(EmulatorCommands):
                 await asyncio.sleep(self.options.latency_ms / 1000)
             fault = await self._struck(known)
             if fault is not None and fault.kind == "reset":
-                return _broken(request, hard=fault.variant == "rst")
+                return broken(request, hard=fault.variant == "rst")
             answer = await self._answer(target, form, request.cookies.get(COOKIE, ""), fault)
             known.status, known.sent_bytes = answer.status, len(answer.body) if answer.cut is None else answer.cut
-            return await self._sent(request, answer)
+            return await sent(request, answer, date=http_date(self.ledger.now()))
         finally:
             self.end()
 
@@ -73,7 +66,7 @@ class ErpEmulator(EmulatorCommands):
     async def _struck(self, known: Request) -> Fault | None:
         """Live through the faults that cost time; gives the one that spoils the answer."""
         spoiling = None
-        for fault in self.faults.take(known.step, known.report, known.agent):
+        for fault in self.faults.take(lambda fault: fault.fits(known.step, known.report, known.agent)):
             known.fault = f"{known.fault} {fault.kind}".strip()
             if fault.kind == "latency":
                 await asyncio.sleep(fault.seconds)
@@ -83,25 +76,9 @@ class ErpEmulator(EmulatorCommands):
                 spoiling = fault
         return spoiling
 
-    async def _sent(self, request: web.BaseRequest, answer: Answer) -> web.StreamResponse:
-        headers = {
-            "Content-Type": answer.content_type,
-            "Date": formatdate(self.ledger.now(), usegmt=True),
-            **answer.headers,
-        }
-        if answer.cut is None:
-            return web.Response(body=answer.body, status=answer.status, headers=headers)
-        response = web.StreamResponse(status=answer.status, headers=headers)
-        response.content_length = len(answer.body)
-        await response.prepare(request)
-        await response.write(answer.body[: answer.cut])
-        if request.transport is not None:
-            request.transport.close()
-        return response
-
     async def _control(self, request: web.BaseRequest) -> web.StreamResponse:
         """Answer one control request, for callers on this machine only. Every refusal is JSON with a ``message``."""
-        if not _is_loopback(request.remote):
+        if not is_loopback(request.remote):
             return web.json_response({"message": "control is for callers on this machine only"}, status=403)
         route = request.path.removeprefix(PREFIX).strip("/")
         try:
@@ -141,24 +118,6 @@ async def _form_of(request: web.BaseRequest) -> dict[str, str]:
     if request.method != "POST" or request.path.startswith(PREFIX):
         return {}
     return {name: value for name, value in (await request.post()).items() if isinstance(value, str)}
-
-
-def _is_loopback(remote: str | None) -> bool:
-    try:
-        return remote is not None and ipaddress.ip_address(remote).is_loopback
-    except ValueError:
-        return False
-
-
-def _broken(request: web.BaseRequest, *, hard: bool) -> web.StreamResponse:
-    """Break the connection instead of answering: with a reset, or by closing it in silence."""
-    transport = request.transport
-    if transport is not None:
-        connection = transport.get_extra_info("socket")
-        if hard and connection is not None:
-            connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE)
-        transport.abort()
-    return web.Response()
 
 
 async def serve_forever(
