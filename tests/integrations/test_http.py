@@ -21,6 +21,7 @@ from keepstep.integrations.http import (
     is_loopback,
     without_credentials,
 )
+from keepstep.integrations.tokens import FixedToken
 from keepstep.model.diagnosis import said
 from keepstep.model.errors import Answer, NotData, Permanent, Transient, UpstreamError
 from keepstep.reliability.pacing import Outcome, Pacer, Turn, Verdict
@@ -403,3 +404,16 @@ async def test_a_form_is_posted_with_headers_of_its_own_and_a_cookie_comes_back_
         http.conceal(answer.cookies["SESSION"])
         assert http.answer_of(answer).snippet == "your session is ************"
         assert "sesame" not in repr(Call("/login", form={"open": "sesame"}))
+
+
+async def test_headers_of_one_request_go_beside_the_credentials_and_both_secrets_stay_masked() -> None:
+    async def handler(request: web.Request) -> web.Response:
+        assert (request.headers["Authorization"], request.headers["Cookie"]) == ("Bearer token-0123456789", "S=s-0123")
+        return web.Response(status=400, text="token-0123456789 and s-0123 and token-0123456789")
+
+    async with served(handler) as url, client(url, headers={}, credentials=FixedToken("token-0123456789")) as http:
+        http.conceal("s-0123")
+        with pytest.raises(Permanent) as raised:
+            await http.send(Call("/reports", headers={"Cookie": "S=s-0123"}))
+    assert raised.value.answer is not None
+    assert raised.value.answer.snippet == f"{'*' * 16} and {'*' * 6} and {'*' * 16}"

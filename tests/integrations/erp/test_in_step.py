@@ -6,6 +6,8 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
 from keepstep.engine.runner import Listener, Runner
 from keepstep.integrations.erp.emulator.options import EmulatorOptions
@@ -13,6 +15,7 @@ from keepstep.integrations.erp.emulator.server import ErpEmulator
 from keepstep.integrations.erp.layout import LAYOUTS
 from keepstep.model.integration import Mode, snake_case
 from keepstep.model.run import Event, Policy, RunRequest
+from keepstep.reliability.tracing import recorded
 from keepstep.service.documents import Documents
 from keepstep.service.shapes import RunSummary
 from keepstep.service.vault import Vault
@@ -237,3 +240,23 @@ async def test_every_document_is_kept_with_its_reason(office: Office) -> None:
     assert (refused["page"], len(refused["box"])) == (2, 4)
     assert (await documents.open(refused["hash"])).startswith(b"%PDF-")
     assert {row["source_document"] for row in await office.rows("customers")} == {first["hash"]}
+
+
+async def test_a_run_counts_the_requests_that_were_sent_and_a_report_is_one_page_of_its_trace(office: Office) -> None:
+    office.emulator.fault("502", report="customers", step="request")
+    office.emulator.fault("logged-out", report="products", step="poll")
+    exporter = InMemorySpanExporter()
+    with recorded(SimpleSpanProcessor(exporter), "test"):
+        run = await office.run("customers", "products")
+    assert run.result == "succeeded"
+    assert run.requests == len(office.emulator.requests())
+    pages = [one.attributes or {} for one in exporter.get_finished_spans() if one.name == "page"]
+    assert [page["keepstep.report"] for page in pages] == ["customers", "products"]
+    assert sum(int(str(page["keepstep.requests"])) for page in pages) == run.requests
+
+
+async def test_the_requests_for_a_refused_report_are_counted_too(office: Office) -> None:
+    office.emulator.fault("truncate", variant="body", report="products", forever=True)
+    run = await office.run("products")
+    assert run.result == "failed"
+    assert run.requests == len(office.emulator.requests())
