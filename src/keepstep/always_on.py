@@ -25,6 +25,7 @@ async def looked_after(service: Service) -> AsyncIterator[None]:
     What other keys encrypt comes under the first one.
     """
     await service.credentials.rotate()
+    await service.documents.rotate()
     queue = Queue(service.database)
 
     async def keep() -> Keep:

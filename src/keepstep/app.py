@@ -35,6 +35,7 @@ from keepstep.service.auto_sync import AutoSync
 from keepstep.service.commands import Commands
 from keepstep.service.connectors import Connectors, InEffect
 from keepstep.service.core import Service
+from keepstep.service.documents import Documents
 from keepstep.service.errors_view import Errors
 from keepstep.service.feed import Feed
 from keepstep.service.health_history import HealthHistory
@@ -329,6 +330,7 @@ class App:
             owners=owners,
             sync_types=SyncTypes(database, audit, minutes_of(self.settings.sync_intervals)),
             credentials=credentials,
+            documents=Documents(database, vault),
             connectors=connectors,
             preferences=preferences,
             limits=limits,

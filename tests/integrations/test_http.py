@@ -11,6 +11,7 @@ import aiohttp
 import pytest
 from aiohttp import web
 
+from keepstep.integrations.call import Call
 from keepstep.integrations.failures import name_failure, worth_another_try
 from keepstep.integrations.http import (
     HttpClient,
@@ -20,6 +21,7 @@ from keepstep.integrations.http import (
     is_loopback,
     without_credentials,
 )
+from keepstep.integrations.tokens import FixedToken
 from keepstep.model.diagnosis import said
 from keepstep.model.errors import Answer, NotData, Permanent, Transient, UpstreamError
 from keepstep.reliability.pacing import Outcome, Pacer, Turn, Verdict
@@ -32,7 +34,7 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 @asynccontextmanager
 async def served(handler: Handler) -> AsyncIterator[str]:
     app = web.Application()
-    app.router.add_get("/{tail:.*}", handler)
+    app.router.add_route("*", "/{tail:.*}", handler)
     runner = web.AppRunner(app, shutdown_timeout=0.5)
     await runner.setup()
     try:
@@ -382,3 +384,36 @@ async def test_what_a_request_came_to_is_told_to_its_turn() -> None:
     assert heard is not None
     assert (heard.limit, heard.remaining) == (50, 7)
     assert heard.reset_in == pytest.approx(30, abs=2)
+
+
+async def test_a_form_is_posted_with_headers_of_its_own_and_a_cookie_comes_back_and_is_concealed() -> None:
+    seen: dict[str, Any] = {}
+
+    async def handler(request: web.Request) -> web.StreamResponse:
+        seen.update(await request.post(), method=request.method, cookie=request.headers.get("Cookie"))
+        response = web.Response(status=200 if "open" in seen else 404, text="your session is s-0123456789")
+        response.set_cookie("SESSION", "s-0123456789")
+        return response
+
+    async with served(handler) as url, client(url) as http:
+        answer = await http.send(Call("/login", form={"open": "sesame"}, headers={"Cookie": "SESSION=old"}))
+        assert seen == {"open": "sesame", "method": "POST", "cookie": "SESSION=old"}
+        assert answer.cookies == {"SESSION": "s-0123456789"}
+        assert (answer.method, answer.path) == ("POST", "/login")
+
+        http.conceal(answer.cookies["SESSION"])
+        assert http.answer_of(answer).snippet == "your session is ************"
+        assert "sesame" not in repr(Call("/login", form={"open": "sesame"}))
+
+
+async def test_headers_of_one_request_go_beside_the_credentials_and_both_secrets_stay_masked() -> None:
+    async def handler(request: web.Request) -> web.Response:
+        assert (request.headers["Authorization"], request.headers["Cookie"]) == ("Bearer token-0123456789", "S=s-0123")
+        return web.Response(status=400, text="token-0123456789 and s-0123 and token-0123456789")
+
+    async with served(handler) as url, client(url, headers={}, credentials=FixedToken("token-0123456789")) as http:
+        http.conceal("s-0123")
+        with pytest.raises(Permanent) as raised:
+            await http.send(Call("/reports", headers={"Cookie": "S=s-0123"}))
+    assert raised.value.answer is not None
+    assert raised.value.answer.snippet == f"{'*' * 16} and {'*' * 6} and {'*' * 16}"

@@ -107,7 +107,9 @@ def _serve(emulated: Emulated, given: dict[str, Any], *, host: str, port: int, j
     def started(base_url: str) -> None:
         control = base_url.removesuffix(emulated.path) + "/_emulator"
         if json:
-            render.emit({"baseUrl": base_url, "apiKey": options.api_key, "control": control}, one_line=True)
+            environment = emulated.environment(options, base_url)
+            told = {"baseUrl": base_url, "apiKey": options.api_key, "control": control, "environment": environment}
+            render.emit(told, one_line=True)
         else:
             _tell(emulated, base_url, options, control)
 
@@ -125,8 +127,7 @@ def _tell(emulated: Emulated, base_url: str, options: Any, control: str) -> None
     render.say()
     for line in usage(emulated, base_url, options):
         render.say(f"  {line}")
-    key = options.api_key or "any"
-    render.say(f"  curl -s -H 'Authorization: bearer {key}' '{base_url}{emulated.example}'")
+    render.say(f"  {emulated.example(options, base_url)}")
     render.say()
     for line in changing(emulated, control):
         render.say(f"  {line}")

@@ -50,7 +50,10 @@ def effective(settings: Settings) -> Effective:
         webhook=settings.teams_webhook.get_secret_value() if settings.teams_webhook else "",
         ping_every=timedelta(minutes=settings.ping_every_minutes) if settings.ping_every_minutes else None,
         keep=Keep.for_days(
-            runs=settings.keep_runs_days, events=settings.keep_events_days, audit=settings.keep_audit_days
+            runs=settings.keep_runs_days,
+            events=settings.keep_events_days,
+            audit=settings.keep_audit_days,
+            documents=settings.keep_documents_days,
         ),
         arrangement=Arrangement(
             thresholds=Thresholds(timedelta(hours=settings.stale_after_hours), settings.alert_dead_letters),

@@ -191,6 +191,9 @@ class Settings(GoogleSettings, OwnerSettings):
     keep_audit_days: Annotated[
         int, Variable("KEEPSTEP_KEEP_AUDIT_DAYS", "Days that the audit log and ended alerts are kept."), Ge(1), Le(3650)
     ] = 365
+    keep_documents_days: Annotated[
+        int, Variable("KEEPSTEP_KEEP_DOCUMENTS_DAYS", "Days that documents of upstream are kept."), Ge(1), Le(3650)
+    ] = 90
     allow_manual_backfill: Annotated[
         bool, Variable("ALLOW_MANUAL_BACKFILL", "Whether people may start a full run by hand.", "true or false")
     ] = True

@@ -11,7 +11,7 @@ from types import MappingProxyType
 
 import structlog
 
-from keepstep.store import errors, janitor, totals
+from keepstep.store import documents, errors, janitor, totals
 from keepstep.store.db import Connection, Database
 
 COUNT_EVERY = 15.0
@@ -29,6 +29,7 @@ class Keep:
 
     runs: timedelta = timedelta(days=180)
     errors: timedelta = timedelta(days=180)
+    documents: timedelta = timedelta(days=90)
     rows: Mapping[janitor.Kind, timedelta] = field(
         default_factory=lambda: MappingProxyType(
             {
@@ -47,12 +48,12 @@ class Keep:
     )
 
     @classmethod
-    def for_days(cls, *, runs: int, events: int, audit: int) -> "Keep":
+    def for_days(cls, *, runs: int, events: int, audit: int, documents: int) -> "Keep":
         """With what people may set, in days; alerts are kept as long as the audit log."""
         rows = dict(cls().rows)
         rows["events"] = timedelta(days=events)
         rows["admin_logs"] = rows["alerts"] = timedelta(days=audit)
-        return cls(runs=timedelta(days=runs), rows=rows)
+        return cls(runs=timedelta(days=runs), documents=timedelta(days=documents), rows=rows)
 
 
 class Janitor:
@@ -87,11 +88,11 @@ class Janitor:
         self._unfinished = False
         gone = {kind: await self._prune_kind(connection, kind) for kind in self._keep.rows}
         gone_errors = await errors.prune(connection, older=self._keep.errors, limit=_BATCH)
+        gone_documents = await documents.prune(connection, older=self._keep.documents, limit=_BATCH)
         gone_runs = await self._prune_runs(connection)
-        if gone_runs or gone_errors or any(gone.values()):
-            _log.info(
-                "pruned", runs=gone_runs, errors=gone_errors, **{kind: count for kind, count in gone.items() if count}
-            )
+        if gone_runs or gone_errors or gone_documents or any(gone.values()):
+            told = {kind: count for kind, count in gone.items() if count}
+            _log.info("pruned", runs=gone_runs, errors=gone_errors, documents=gone_documents, **told)
 
     async def _prune_kind(self, connection: Connection, kind: janitor.Kind) -> int:
         older = self._keep.rows[kind].total_seconds()

@@ -20,6 +20,7 @@ from keepstep.store.records import Destination, Hits
 from keepstep.store.seen import SeenKeys
 from keepstep.store.session import RunSession
 
+UNCHANGED = "complete: nothing is other than at the last full reading"
 Announce = Callable[[Batch, Counts, Progress], Event]
 Row = tuple[int, bytes]
 Writer = Callable[[Iterable[bytes]], Awaitable[int]]
@@ -76,7 +77,8 @@ class Apply:
             else:
                 cursor = saved["cursor"]
             asked_for = not self._full and self._request.since is not None
-            reading = Reading(mode, cursor, progress.since, known["facts"], asked_for=asked_for)
+            settled = saved is None and not self._all_new
+            reading = Reading(mode, cursor, progress.since, known["facts"], asked_for=asked_for, settled=settled)
             return reading, progress
 
         return await self._session.flush(work)
@@ -267,6 +269,9 @@ class Apply:
         if not self._full:
             watermark = self._delta_watermark(progress)
             return await self._finish(connection, progress, State.SUCCEEDED, None, watermark=watermark)
+        if progress.unchanged:
+            await self._seen(progress).drop(connection)
+            return await self._finish(connection, progress, State.SUCCEEDED, UNCHANGED, watermark=progress.high)
         await self._destination.plan_for_whole_table(connection)
         seen = self._seen(progress)
         found = await weigh(connection, seen, self._destination, self._entity, self._policy, progress)

@@ -21,8 +21,9 @@ class Progress(msgspec.Struct):
 
     ``look`` counts the passes of a full reading from 1, ``whole_looks`` those that were read to their end, ``proven``
     is the last one that was complete (0: none). ``high`` is the watermark to be. ``whole``: one look received every
-    record, so that the watermark may move. ``abandoned``: a person reset the checkpoint. ``facts``: what a full reading
-    has learned of upstream so far; they hold once it has ended.
+    record, so that the watermark may move. ``abandoned``: a person reset the checkpoint. ``unchanged``: upstream proved
+    that there is nothing to read. ``facts``: what a full reading has learned of upstream so far; they hold once it has
+    ended.
     """
 
     since: datetime | None = None
@@ -33,6 +34,7 @@ class Progress(msgspec.Struct):
     whole: bool = False
     seen: str | None = None
     abandoned: bool = False
+    unchanged: bool = False
     facts: dict[str, Any] | None = None
     tallies: dict[int, Tally] = msgspec.field(default_factory=dict)
 
@@ -43,6 +45,7 @@ class Progress(msgspec.Struct):
         for page, (rows, without_key, repeated) in zip(batch.pages, batch.tallies, strict=True):
             tally = self.tallies.setdefault(page.part, Tally())
             tally.add(rows=rows, without_key=without_key, repeated=repeated, total=page.total)
+            self.unchanged = page.unchanged
             if page.high is not None and (self.high is None or page.high > self.high):
                 self.high = page.high
 

@@ -1,7 +1,7 @@
 """What is sent to an upstream system, and what proves who sends it."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 
@@ -28,13 +28,13 @@ class Credentials(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """One request: a GET, or a POST of a ``form`` or of a ``body`` that is of the type ``content_type``."""
+    """One request: a GET, or a POST of a ``form`` or of a ``body``. ``headers`` go with this one only."""
 
     path: str
-    params: Mapping[str, str | int]
-    form: Mapping[str, str] | None = None
-    body: bytes | None = None
-    content_type: str = ""
+    params: Mapping[str, str | int] = field(default_factory=dict)
+    form: Mapping[str, str] | None = field(default=None, repr=False)
+    body: bytes | None = field(default=None, repr=False)
+    headers: Mapping[str, str] = field(default_factory=dict, repr=False)
 
     @property
     def method(self) -> str:

@@ -3,7 +3,7 @@
 import ipaddress
 import random
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from urllib.parse import SplitResult, urlsplit, urlunsplit
 from urllib.request import getproxies, proxy_bypass
@@ -48,6 +48,7 @@ class Response:
     rate_limit: RateLimit | None = None
     retry_after: float | None = None
     requests: int = 1
+    cookies: Mapping[str, str] = field(default_factory=dict, repr=False)
 
     @property
     def date(self) -> datetime | None:
@@ -94,7 +95,7 @@ class HttpClient:
         self.requests = 0
         self._title = title
         self._headers = {"Accept": "application/json", "Accept-Encoding": "gzip, deflate", **headers}
-        self._fixed_secrets = tuple(s for s in secrets if s)
+        self._own_secrets = frozenset(filter(None, secrets))
         self._credentials = credentials
         self._pacer = pacer
         self._classify = classify
@@ -121,33 +122,17 @@ class HttpClient:
         """
         with span("page", url__path=path) as told:
             told.note(**{f"param__{name}": value for name, value in params.items() if name not in _OPAQUE_PARAMS})
-            response = await self._until_data(Call(path, params), max_attempts, patience)
+            response = await self.send(Call(path, params), max_attempts=max_attempts, patience=patience)
             told.note(requests=response.requests)
             return response
 
-    async def post_form(
-        self,
-        path: str,
-        form: Mapping[str, str],
-        *,
-        max_attempts: int = MAX_ATTEMPTS,
-        patience: float = LONGEST_SLEEP,
-    ) -> Response:
-        """Send a form until an answer is data, or an error is final. Raises ``UpstreamError``."""
-        return await self._until_data(Call(path, {}, form), max_attempts, patience)
-
-    async def post_body(
-        self,
-        path: str,
-        body: bytes,
-        content_type: str,
-        *,
-        max_attempts: int = MAX_ATTEMPTS,
-        patience: float = LONGEST_SLEEP,
-    ) -> Response:
-        """Send a body until an answer is data, or an error is final. Sending it twice must do no harm."""
-        call = Call(path, {}, body=body, content_type=content_type)
+    async def send(self, call: Call, *, max_attempts: int = MAX_ATTEMPTS, patience: float = LONGEST_SLEEP) -> Response:
+        """The same for any request. It must be one that may arrive twice."""
         return await self._until_data(call, max_attempts, patience)
+
+    def conceal(self, secret: str) -> None:
+        """Mask one more secret from now on: one that upstream has given."""
+        self._own_secrets |= frozenset(filter(None, (secret,)))
 
     async def _until_data(self, call: Call, max_attempts: int, patience: float) -> Response:
         attempt = 1
@@ -193,7 +178,7 @@ class HttpClient:
     @property
     def _secrets(self) -> Sequence[str]:
         changing = () if self._credentials is None else self._credentials.secrets
-        return sorted({*self._fixed_secrets, *filter(None, changing)}, key=len, reverse=True)
+        return sorted({*self._own_secrets, *filter(None, changing)}, key=len, reverse=True)
 
     async def _once(self, call: Call, proof: Mapping[str, str], sent: "_Sent", patience: float) -> Response:
         async with self._pacer.turn(patience=patience) as turn:
@@ -231,13 +216,14 @@ class HttpClient:
                 self.base_url.rstrip("/") + call.path,
                 params=call.params,
                 data=call.form if call.body is None else call.body,
-                headers=proof if call.body is None else {**proof, "Content-Type": call.content_type},
+                headers={**proof, **call.headers},
                 allow_redirects=False,
                 proxy=self._proxy,
                 middlewares=(sent,),
             )
             async with asked as answer:
                 headers = {name.lower(): value for name, value in answer.headers.items()}
+                cookies = {name: morsel.value for name, morsel in answer.cookies.items()}
                 body = await self._body(answer, call)
                 status = answer.status
         except _StaleConnection:
@@ -255,6 +241,7 @@ class HttpClient:
             elapsed=self._clock.monotonic() - started,
             rate_limit=rates.rate_limit,
             retry_after=rates.retry_after,
+            cookies=cookies,
         )
 
     async def _body(self, answer: aiohttp.ClientResponse, call: Call) -> bytes:

@@ -17,6 +17,7 @@ from urllib.parse import urlencode
 
 import msgspec
 
+from keepstep.integrations.call import Call
 from keepstep.integrations.http import HttpClient, Response, Timeouts, split_url
 from keepstep.integrations.tokens import TokenSet
 from keepstep.model.errors import (
@@ -199,7 +200,7 @@ class OAuth:
                 max_body=1024 * 1024,
             )
         try:
-            return await self._clients[origin].post_form(parts.path, form, max_attempts=_ATTEMPTS)
+            return await self._clients[origin].send(Call(parts.path, form=form), max_attempts=_ATTEMPTS)
         except UpstreamError as error:
             # An authorisation server may repeat in its words what it was given.
             for secret in filter(None, given):

@@ -12,6 +12,7 @@ from typing import Any
 
 from keepstep.model.faults import Fault, Severity
 from keepstep.model.faults_of_keepstep import OF_DATABASE, OF_KEEPSTEP
+from keepstep.model.faults_of_reports import OF_REPORTS
 from keepstep.model.faults_of_upstream import OF_DATA, OF_UPSTREAM
 
 DOCS = "docs/diagnosis.md"
@@ -19,6 +20,7 @@ AREAS: Mapping[str, tuple[Fault, ...]] = MappingProxyType(
     {
         "Upstream": OF_UPSTREAM,
         "Data": OF_DATA,
+        "Reports": OF_REPORTS,
         "Database": OF_DATABASE,
         "Keepstep itself": OF_KEEPSTEP,
     }

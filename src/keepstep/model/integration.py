@@ -100,7 +100,7 @@ class Reading:
     ``cursor``: where an unfinished reading goes on (None: from the start), as an earlier page gave it.
     ``since``: a delta may stop at records not updated after this (None: it reads all). ``asked_for``: it is somebody's
     wish, and not the watermark. ``facts``: what this integration learned of this entity at upstream in earlier runs, as
-    an earlier page gave it.
+    an earlier page gave it. ``settled``: the readings that these facts come from ended, and the table has rows.
     """
 
     mode: Mode
@@ -108,6 +108,7 @@ class Reading:
     since: datetime | None = None
     facts: Json = field(default_factory=dict)
     asked_for: bool = False
+    settled: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,7 +122,8 @@ class Page:
     is read from the start, and what came before this page is no part of that look. ``high``: the newest update
     time that may become the watermark, never later than upstream's own clock when the reading began. ``requests``: sent
     for this page, retries included. ``facts``: None, or what was learned of upstream. ``notes``: sentences for the
-    run's log.
+    run's log. ``unchanged``: upstream proves that nothing is other than when it was last read in full, so this one
+    page without records is the whole reading, and nothing is missing.
 
     ``gone``: keys that upstream itself says are deleted, merged into others or renamed. ``skipped``: by reason, keys of
     records that came and are none of this entity's. A delta deletes the rows of both with the page; a full reading
@@ -141,6 +143,7 @@ class Page:
     facts: Json | None = None
     notes: tuple[str, ...] = ()
     anew: bool = False
+    unchanged: bool = False
     gone: Sequence[str] = ()
     skipped: Mapping[str, Sequence[str]] = field(default_factory=dict)
 

@@ -8,6 +8,7 @@ from keepstep.service.audit import Audit
 from keepstep.service.auto_sync import AutoSync
 from keepstep.service.commands import Commands
 from keepstep.service.connectors import Connectors
+from keepstep.service.documents import Documents
 from keepstep.service.errors_view import Errors
 from keepstep.service.feed import Feed
 from keepstep.service.health_history import HealthHistory
@@ -34,6 +35,7 @@ class Service:
     accounts: Accounts
     audit: Audit
     credentials: Credentials
+    documents: Documents
     connectors: Connectors
     schedules: Schedules
     auto_sync: AutoSync

@@ -869,6 +869,50 @@ ALTER TABLE keepstep.dead_letters ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTI
     CACHE 1
 );
 
+CREATE TABLE keepstep.document_contents (
+    hash text NOT NULL,
+    size bigint NOT NULL,
+    sealed bytea NOT NULL,
+    key bytea NOT NULL,
+    CONSTRAINT document_contents_hash_check CHECK ((hash ~ '^[0-9a-f]{64}$'::text)),
+    CONSTRAINT document_contents_size_check CHECK ((size >= 0))
+);
+ALTER TABLE ONLY keepstep.document_contents ALTER COLUMN sealed SET STORAGE EXTERNAL;
+
+CREATE TABLE keepstep.documents (
+    id bigint NOT NULL,
+    integration text NOT NULL,
+    report text NOT NULL,
+    agent text DEFAULT ''::text NOT NULL,
+    hash text NOT NULL,
+    state text NOT NULL,
+    error jsonb,
+    page integer,
+    "row" integer,
+    box jsonb,
+    first_seen timestamp with time zone DEFAULT now() NOT NULL,
+    last_seen timestamp with time zone DEFAULT now() NOT NULL,
+    times bigint DEFAULT 1 NOT NULL,
+    CONSTRAINT documents_check CHECK (((state = 'refused'::text) = (error IS NOT NULL))),
+    CONSTRAINT documents_page_check CHECK ((page > 0)),
+    CONSTRAINT documents_row_check CHECK (("row" > 0)),
+    CONSTRAINT documents_state_check CHECK ((state = ANY (ARRAY['proven'::text, 'refused'::text]))),
+    CONSTRAINT documents_times_check CHECK ((times > 0))
+);
+
+COMMENT ON COLUMN keepstep.documents.agent IS 'whose report it is; empty for one that all share';
+
+COMMENT ON COLUMN keepstep.documents.box IS 'x0, top, x1, bottom of what failed, in points from the upper left corner';
+
+ALTER TABLE keepstep.documents ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
+    SEQUENCE NAME keepstep.documents_id_seq
+    START WITH 1
+    INCREMENT BY 1
+    NO MINVALUE
+    NO MAXVALUE
+    CACHE 1
+);
+
 CREATE TABLE keepstep.entity_states (
     connection_id bigint NOT NULL,
     entity text NOT NULL,
@@ -1216,6 +1260,15 @@ ALTER TABLE ONLY keepstep.connections
 ALTER TABLE ONLY keepstep.dead_letters
     ADD CONSTRAINT dead_letters_pkey PRIMARY KEY (id);
 
+ALTER TABLE ONLY keepstep.document_contents
+    ADD CONSTRAINT document_contents_pkey PRIMARY KEY (hash);
+
+ALTER TABLE ONLY keepstep.documents
+    ADD CONSTRAINT documents_integration_report_agent_hash_state_key UNIQUE (integration, report, agent, hash, state);
+
+ALTER TABLE ONLY keepstep.documents
+    ADD CONSTRAINT documents_pkey PRIMARY KEY (id);
+
 ALTER TABLE ONLY keepstep.entity_states
     ADD CONSTRAINT entity_states_pkey PRIMARY KEY (connection_id, entity);
 
@@ -1338,6 +1391,12 @@ CASE
     ELSE ''::text
 END), ((kind = 'duplicate'::text))) WHERE (state = 'open'::text);
 
+CREATE INDEX documents_by_hash ON keepstep.documents USING btree (hash);
+
+CREATE INDEX documents_newest ON keepstep.documents USING btree (integration, report, agent, state, last_seen DESC);
+
+CREATE INDEX documents_oldest ON keepstep.documents USING btree (last_seen);
+
 CREATE INDEX error_groups_newest ON keepstep.error_groups USING btree (last_seen DESC);
 
 CREATE INDEX events_errors ON keepstep.events USING btree (id DESC) WHERE (type = ANY (ARRAY['entity-failed'::text, 'run-failed'::text, 'run-waiting'::text]));
@@ -1420,6 +1479,9 @@ ALTER TABLE ONLY keepstep.dead_letters
 
 ALTER TABLE ONLY keepstep.dead_letters
     ADD CONSTRAINT dead_letters_run_id_fkey FOREIGN KEY (run_id) REFERENCES keepstep.runs(id);
+
+ALTER TABLE ONLY keepstep.documents
+    ADD CONSTRAINT documents_hash_fkey FOREIGN KEY (hash) REFERENCES keepstep.document_contents(hash);
 
 ALTER TABLE ONLY keepstep.entity_states
     ADD CONSTRAINT entity_states_connection_id_fkey FOREIGN KEY (connection_id) REFERENCES keepstep.connections(id);

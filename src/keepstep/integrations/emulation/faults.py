@@ -1,5 +1,6 @@
 """Faults that wait for their requests, and the headers that go with them; which faults there are, an emulator says."""
 
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime
 from email.utils import format_datetime
@@ -24,10 +25,6 @@ class Waiting(Protocol):
     @property
     def after(self) -> int: ...
 
-    def fits(self, entity: str | None, path: str, page: int | None) -> bool:
-        """Whether a request is one that it waits for."""
-        ...
-
 
 F = TypeVar("F", bound=Waiting)
 
@@ -51,15 +48,15 @@ class FaultBook(Generic[F]):
         """What is armed now, with the counts that are left."""
         return list(self._armed)
 
-    def take(self, entity: str | None, path: str, page: int | None) -> list[F]:
-        """The faults that hit this request: every fitting latency, and the first fitting one of another kind. Their
-        counts drop.
+    def take(self, fits: Callable[[F], bool]) -> list[F]:
+        """The faults that hit a request: every fitting latency, and the first fitting one of another kind. Their
+        counts drop. ``fits``: whether the request is one that a fault waits for.
         """
         hit: list[F] = []
         left: list[F] = []
         struck = False
         for fault in self._armed:
-            if (struck and fault.kind != "latency") or not fault.fits(entity, path, page):
+            if (struck and fault.kind != "latency") or not fits(fault):
                 left.append(fault)
             elif fault.after:
                 left.append(replace(fault, after=fault.after - 1))  # type: ignore[type-var]

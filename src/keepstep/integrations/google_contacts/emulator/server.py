@@ -95,7 +95,7 @@ class GoogleEmulator(EmulatorCommands):
     async def _struck(self, known: Request) -> Fault | None:
         """Live through the faults that cost time; gives the one that spoils the answer."""
         spoiling = None
-        for fault in self.faults.take(known.entity, known.path, known.page):
+        for fault in self.faults.take(lambda fault: fault.fits(known.entity, known.path, known.page)):
             known.fault = f"{known.fault} {fault.kind}".strip()
             if fault.kind == "latency":
                 await asyncio.sleep(fault.seconds)

@@ -7,6 +7,7 @@ from typing import TypeVar
 
 import msgspec
 
+from keepstep.integrations.call import Call
 from keepstep.integrations.http import HttpClient, Response
 from keepstep.integrations.mail.gmail.answers import FACTS, classify, of_part
 from keepstep.integrations.mail.gmail.batch import CONTENT_TYPE, PATH, Part, parts_of, written
@@ -85,9 +86,9 @@ class GmailApi:
         left, attempt = list(ids), 1
         while left:
             try:
-                response = await self._client.post_body(
-                    PATH, written({one: _path(one) for one in left}), CONTENT_TYPE, max_attempts=max_attempts
-                )
+                batch = written({one: _path(one) for one in left})
+                call = Call(PATH, body=batch, headers={"Content-Type": CONTENT_TYPE})
+                response = await self._client.send(call, max_attempts=max_attempts)
             except NotData as error:
                 if error.code != "answer-too-large" or len(left) == 1:
                     raise

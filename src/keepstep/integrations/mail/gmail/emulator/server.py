@@ -91,7 +91,7 @@ class GmailEmulator(EmulatorCommands):
     async def _struck(self, known: Request) -> Fault | None:
         """Live through the faults that cost time; gives the one that spoils the answer."""
         spoiling = None
-        for fault in self.faults.take(None, known.path, None):
+        for fault in self.faults.take(lambda fault: fault.fits(None, known.path, None)):
             known.fault = f"{known.fault} {fault.kind}".strip()
             if fault.kind == "latency":
                 await asyncio.sleep(fault.seconds)
