@@ -34,6 +34,7 @@ from keepstep.service.audit import Audit
 from keepstep.service.auto_sync import AutoSync
 from keepstep.service.commands import Commands
 from keepstep.service.connectors import Connectors, InEffect
+from keepstep.service.consent import Consents
 from keepstep.service.core import Service
 from keepstep.service.errors_view import Errors
 from keepstep.service.feed import Feed
@@ -340,6 +341,10 @@ class App:
             titles = {key: one.title for key, one in self.known.items()}
             return replace((await preferences.effective()).arrangement, titles=titles)
 
+        async def consent_setting(key: str) -> tuple[Values, str]:
+            app = self.with_chosen(await preferences.chosen())
+            return app.values(key), (app.settings.public_url or "").rstrip("/")
+
         return Service(
             commands=Commands(database, connectors.lent, entities, audit),
             views=Views(database),
@@ -348,6 +353,7 @@ class App:
             schedules=schedules,
             auto_sync=AutoSync(database, audit, names),
             owners=owners,
+            consents=Consents(self.known, consent_setting, owners, vault, audit),
             sync_types=SyncTypes(database, audit, minutes_of(self.settings.sync_intervals)),
             credentials=credentials,
             connectors=connectors,

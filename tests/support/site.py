@@ -49,7 +49,7 @@ class Served:
     @asynccontextmanager
     async def signed_in(self, name: str = "ana") -> AsyncIterator[httpx.AsyncClient]:
         """A browser with a session."""
-        async with httpx.AsyncClient(base_url=self.url, verify=NO_TLS) as client:
+        async with httpx.AsyncClient(base_url=self.url, timeout=60, verify=NO_TLS) as client:
             answer = await client.post("/api/auth/login", json={"name": name, "password": PASSWORD})
             assert answer.status_code == 200, answer.text
             yield client
