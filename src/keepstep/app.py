@@ -34,6 +34,7 @@ from keepstep.service.audit import Audit
 from keepstep.service.auto_sync import AutoSync
 from keepstep.service.commands import Commands
 from keepstep.service.connectors import Connectors, InEffect
+from keepstep.service.consent import Consents
 from keepstep.service.core import Service
 from keepstep.service.documents import Documents
 from keepstep.service.errors_view import Errors
@@ -143,7 +144,7 @@ class App:
         return Rules(
             max_concurrency=values.max_concurrency,
             per_second=values.rate_limit_rps,
-            windows=self.registered[key].windows,
+            windows=self.known[key].windows,
             breaker_threshold=self.settings.breaker_threshold,
             breaker_cooldown=self.settings.breaker_cooldown_s,
         )
@@ -302,23 +303,28 @@ class App:
         return Database(server.dsn), True
 
     def _service(self, database: Database, embedded: bool) -> Service:
-        entities = {key: known.entities for key, known in self.registered.items()}
+        entities = {key: one.entities for key, one in self.known.items()}
+        shared = {key: entities[key] for key in self.registered}
         audit = Audit(database, lambda: self.secrets)
         vault = Vault(self._secret_keys)
         preferences = Preferences(database, _Catalogue(self), vault, audit)
         limits = Limits(database, self.rules, audit)
         names = {key: [entity.name for entity in known] for key, known in entities.items()}
-        schedules = Schedules(database, audit, names, self._scheduled())
+        schedules = Schedules(database, audit, {key: names[key] for key in shared}, self._scheduled())
         credentials = Credentials(database, vault, audit, _CREDENTIALS, self._locked_credentials(), schedules)
         owners = OwnerConnections(database, vault, audit, names)
         troubles = Troubles(database, credentials, preferences, self.home)
-        overview = Overview(database, entities, schedules, limits, preferences, troubles)
-        connectors = Connectors(database, self.registered, preferences, credentials, self.in_effect, owners)
+        overview = Overview(database, shared, schedules, limits, preferences, troubles)
+        connectors = Connectors(database, self.known, preferences, credentials, self.in_effect, owners)
         inspection = Inspection(self.registered, connectors, preferences, overview)
 
         async def arrangement() -> Arrangement:
-            titles = {key: known.title for key, known in self.registered.items()}
+            titles = {key: one.title for key, one in self.known.items()}
             return replace((await preferences.effective()).arrangement, titles=titles)
+
+        async def consent_setting(key: str) -> tuple[Values, str]:
+            app = self.with_chosen(await preferences.chosen())
+            return app.values(key), (app.settings.public_url or "").rstrip("/")
 
         return Service(
             commands=Commands(database, connectors.lent, entities, audit),
@@ -328,6 +334,7 @@ class App:
             schedules=schedules,
             auto_sync=AutoSync(database, audit, names),
             owners=owners,
+            consents=Consents(self.known, consent_setting, owners, vault, audit),
             sync_types=SyncTypes(database, audit, minutes_of(self.settings.sync_intervals)),
             credentials=credentials,
             documents=Documents(database, vault),

@@ -33,6 +33,7 @@ class ManyApp(App):
         self.registered: Mapping[str, Registered] = MappingProxyType(
             {key: _called(one, key) for key in names(int(os.environ.get(CONNECTIONS, "1")))}
         )
+        self.known = self.registered
 
     def values(self, key: str) -> Values:
         """All of them are configured the same way."""

@@ -40,6 +40,8 @@ class Sync:
         self.policy = Policy()
         self.page_size = 20
         self.concurrency = 3
+        self.key = DoorLoop.key
+        self.owner: str | None = None
         self.api_key: str | None = None
         self.clock = HurriedClock()
         self.pacer: Pacing | None = None
@@ -112,7 +114,7 @@ class Sync:
         run_id = (
             live[0]["id"]
             if live
-            else await queue.enqueue_one("doorloop", RunRequest(entities or ALL, mode, dry_run=dry_run))
+            else await queue.enqueue_one(self.key, RunRequest(entities or ALL, mode, dry_run=dry_run), owner=self.owner)
         )
         doorloop = self.connector()
         try:

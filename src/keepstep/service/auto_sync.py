@@ -39,7 +39,7 @@ class Kind:
         return f"interval_{self.steps}"
 
 
-CONTACTS = Kind("google_contacts", "Google Contacts", ("connections",), _HOUR, "hours", 1, 720, 24)
+CONTACTS = Kind("google_contacts", "Google Contacts", ("connections", "contacts"), _HOUR, "hours", 1, 720, 24)
 MAIL = Kind("mail", "Mail", ("messages",), _MINUTE, "minutes", 5, 1440, 15)
 KINDS = (CONTACTS, MAIL)
 

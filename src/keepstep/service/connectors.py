@@ -2,9 +2,10 @@
 
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from keepstep.integrations.registry import Registered, Values
+from keepstep.integrations.tokens import TokenSet
 from keepstep.model.errors import BadRequest, NotFound, StoreError
 from keepstep.model.integration import Integration
 from keepstep.model.run import Policy
@@ -53,7 +54,8 @@ class Connectors:
         """A connector for one piece of work, and the numbers that a run of it follows.
 
         An owner's works with the owner's own credentials and within limits of its own. Raises ``NotFound`` for an
-        unknown integration, ``BadRequest`` for one without credentials that can be read.
+        unknown integration, ``BadRequest`` for one without credentials that can be read, and for one that only owners
+        have, without an owner.
         """
         own = None if owner is None or self._owners is None else await self._owners.credentials(key, owner)
         if own is not None and owner is not None:
@@ -61,6 +63,9 @@ class Connectors:
                 yield lent
             return
         effective, unreadable = await self._effective(key)
+        if self._registered[key].per_owner:
+            fix = "Ask for the run of an owner: GET /api/admin/owners lists them."
+            raise BadRequest(f"{self._registered[key].title} has no account that all share.", fix=fix)
         if not effective.values.api_key.strip():
             if unreadable is not None:
                 raise BadRequest(unreadable.message, fix=unreadable.fix)
@@ -82,8 +87,15 @@ class Connectors:
         if not own:
             raise BadRequest(f"{registered.title} is not connected.", fix="Its owner connects the account.")
         effective = self._in_effect(key, await self._preferences.chosen(), own, own=True)
+        values = effective.values
+        if registered.per_owner and self._owners is not None:
+            # Without a client no consent can be renewed: that is the administrator's to mend, and no owner reconnects.
+            if values.client is None:
+                raise no_client(registered)
+            tokens = self._owners.tokens(key, owner, read=TokenSet.of, write=TokenSet.stored)
+            values = replace(values, tokens=tokens)
         pacer = shared_pacer(self._database, key, effective.rules, title=registered.title, owner=owner)
-        integration = registered.build(effective.values, pacer=pacer)
+        integration = registered.build(values, pacer=pacer)
         try:
             yield integration, effective.policy
         finally:
@@ -112,3 +124,11 @@ class Connectors:
             self._pacers[key] = shared_pacer(self._database, key, rules, title=self._registered[key].title)
         self._pacers[key].rules = rules
         return self._pacers[key]
+
+
+def no_client(registered: Registered) -> BadRequest:
+    """Keepstep is not known where owners would give their consent."""
+    return BadRequest(
+        f"{registered.title} cannot be connected: Keepstep has no OAuth client there.",
+        fix="An administrator sets GOOGLE_CLIENT_ID and GOOGLE_CLIENT_SECRET.",
+    )

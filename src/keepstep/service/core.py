@@ -8,6 +8,7 @@ from keepstep.service.audit import Audit
 from keepstep.service.auto_sync import AutoSync
 from keepstep.service.commands import Commands
 from keepstep.service.connectors import Connectors
+from keepstep.service.consent import Consents
 from keepstep.service.documents import Documents
 from keepstep.service.errors_view import Errors
 from keepstep.service.feed import Feed
@@ -41,6 +42,7 @@ class Service:
     auto_sync: AutoSync
     sync_types: SyncTypes
     owners: OwnerConnections
+    consents: Consents
     preferences: Preferences
     limits: Limits
     pinger: Pinger

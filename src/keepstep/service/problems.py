@@ -11,6 +11,7 @@ from keepstep.service.shapes import Absent, Shape
 _STATUS = {
     "bad-request": 422, "usage": 422, "lock-held": 409, "conflict": 409, "not-found": 404, "store": 503,
     "not-signed-in": 401, "not-allowed": 403, "too-many-tries": 429, "busy": 503,
+    "needs-reconnect": 409,
 }  # fmt: skip
 _BY_UPSTREAM = 502
 

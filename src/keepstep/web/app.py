@@ -8,6 +8,7 @@ from keepstep.web import (
     accounts_api,
     admin_pages,
     api_auto_sync,
+    api_consent,
     api_integrations,
     api_letters,
     api_log,
@@ -44,6 +45,7 @@ def create_app(service: Service, *, version: str) -> FastAPI:
     app.include_router(api_letters.router(service))
     app.include_router(api_settings.router(service))
     app.include_router(api_owners.router(service.owners))
+    app.include_router(api_consent.router(service.consents))
     app.include_router(api_sync_types.router(service.sync_types))
     app.include_router(api_auto_sync.router(service.auto_sync))
     rendered = Pages(version=version)

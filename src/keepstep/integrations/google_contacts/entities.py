@@ -28,6 +28,7 @@ CONNECTIONS = Entity(
     "connections",
     (*_fields(Kind.TEXT, "etag"), *(Field(name, Kind.JSON) for name in PERSON_FIELDS)),
     key="resourceName",
+    owned=True,
 )
 
 CONTACTS = Entity(
@@ -42,6 +43,7 @@ CONTACTS = Entity(
         *_fields(Kind.TIMESTAMP, "updatedAt"),
     ),
     updated_at="updatedAt",
+    owned=True,
 )
 
 ENTITIES = (CONNECTIONS, CONTACTS)
