@@ -50,9 +50,13 @@ async def ended(site: Served, whose: str, error: Exception | None = None) -> int
     run_id = await site.service.owners.run(KEY, whose, by="test")
     state, value = ("succeeded", None) if error is None else ("failed", Jsonb(error_json(error)))
     await site.sql("UPDATE keepstep.runs SET state = 'running', started_at = now() WHERE id = %s", run_id)
-    await site.sql("UPDATE keepstep.run_entities SET rows = 428 WHERE run_id = %s AND entity = 'connections'", run_id)
-    await site.sql("UPDATE keepstep.run_entities SET rows = 12, skipped = '{\"skipped_no_identifier\": 416}'"
-                   " WHERE run_id = %s AND entity = 'contacts'", run_id)  # fmt: skip
+    if error is None:
+        await site.sql(
+            "INSERT INTO keepstep.run_entities (run_id, entity, position, state, rows, inserted, skipped) VALUES"
+            " (%s, 'connections', 1, 'succeeded', 428, 428, '{}'),"
+            " (%s, 'contacts', 2, 'succeeded', 12, 12, '{\"skipped_no_identifier\": 416}')",
+            run_id, run_id,
+        )  # fmt: skip
     await site.sql(
         "UPDATE keepstep.runs SET state = %s, error = %s, finished_at = now() WHERE id = %s", state, value, run_id
     )
