@@ -10,7 +10,7 @@ from keepstep.service.control_center import ControlCenter
 from keepstep.service.core import Service
 from keepstep.web.parameters import Id, IntegrationKey
 from keepstep.web.rendering import Pages
-from keepstep.web.security import Admin, Viewer
+from keepstep.web.security import Admin, Caller, Viewer
 from keepstep.web.side_pages import shown
 
 RAW = {
@@ -75,5 +75,5 @@ def _accounts(routes: APIRouter, service: Service, pages: Pages) -> None:
         return pages.fragment(request, "user_drawer", who, user=found, me=who.user_id)
 
     @routes.get("/account")
-    async def account(request: Request, who: Viewer) -> Response:
+    async def account(request: Request, who: Caller) -> Response:
         return pages.page(request, "account", who)

@@ -19,6 +19,7 @@ from keepstep.web import (
     feed,
     health,
     metrics,
+    owner_pages,
     pages,
     side_pages,
     sign_in,
@@ -54,6 +55,7 @@ def create_app(service: Service, *, version: str) -> FastAPI:
     app.include_router(pages.router(service, rendered))
     app.include_router(side_pages.router(service, rendered))
     app.include_router(admin_pages.router(service, rendered))
+    app.include_router(owner_pages.router(service, rendered))
     handle_problems(app, pages.problem_page(rendered))
     document(app)
     app.add_middleware(Shield)

@@ -9,6 +9,7 @@ from urllib.parse import urlencode
 
 from markupsafe import Markup, escape
 
+from keepstep.reliability.span import ahead
 from keepstep.service.shapes import Shape
 
 _UNITS = (("d", 86400), ("h", 3600), ("min", 60))
@@ -35,6 +36,9 @@ _LOOKS = {
     "failing": Look("failing", "cross", "bad"), "retrying": Look("retrying", "retry", "warn"),
     "new": Look("not read yet", "clock", ""), "partial": Look("partly read", "clock", ""),
     "paused": Look("paused", "pause", ""), "idle": Look("not connected", "plug", ""),
+    # connections of owners
+    "connected": Look("connected", "check", "good"), "needs-connecting": Look("not connected", "plug", ""),
+    "needs-reconnect": Look("connect again", "warning", "bad"),
     # the breaker
     "closed": Look("closed", "check", "good"), "open": Look("open", "bolt", "warn"),
     "half-open": Look("half-open", "retry", "warn"),
@@ -46,6 +50,7 @@ _LOOKS = {
     "debug": Look("debug", "dot", ""), "info": Look("info", "info", "info"),
     "warning": Look("warning", "warning", "warn"), "error": Look("error", "cross", "bad"),
     # roles
+    "user": Look("user", "user", ""),
     "viewer": Look("viewer", "eye", ""), "operator": Look("operator", "play", "info"),
     "admin": Look("admin", "shield", "info"),
 }  # fmt: skip
@@ -116,6 +121,12 @@ def countdown(when: datetime | None, otherwise: str = "–") -> Markup:
     return Markup('<time datetime="{}" title="{}" data-left>{}</time>').format(iso(when), absolute(when), words)
 
 
+def coming(when: datetime) -> Markup:
+    """When something comes, in long words that go on: ``in 23 hours``."""
+    words = ahead((when - datetime.now(UTC)).total_seconds())
+    return Markup('<time datetime="{}" title="{}" data-ahead>{}</time>').format(iso(when), absolute(when), words)
+
+
 def at(when: datetime | None, otherwise: str = "–") -> Markup:
     """A moment on the clock, in UTC: ``Mar 31 08:00``."""
     if when is None:
@@ -137,6 +148,11 @@ def words(value: str | None) -> str:
 def pair(value: str) -> tuple[str, str]:
     """An option whose words are its value."""
     return value, value
+
+
+def state_pair(value: str) -> tuple[str, str]:
+    """An option that is called as the state is shown."""
+    return value, look(value).words
 
 
 def address(chosen: Mapping[str, str], **changed: object) -> str:
@@ -169,5 +185,5 @@ def _indented(value: object) -> str:
 FILTERS: Mapping[str, Callable[..., Any]] = {
     "look": look, "number": number, "plural": plural, "span": span, "milliseconds": milliseconds, "ago": ago,
     "countdown": countdown, "at": at, "iso": iso, "words": words, "json": as_json, "pretty": pretty,
-    "absolute": absolute, "pair": pair, "address": address,
+    "absolute": absolute, "pair": pair, "state_pair": state_pair, "ahead": coming, "address": address,
 }  # fmt: skip

@@ -9,7 +9,6 @@ from fastapi import APIRouter, Query, Request, Response
 from fastapi.responses import RedirectResponse
 
 from keepstep.model.errors import BadRequest
-from keepstep.model.schedule import Role
 from keepstep.service.control_center import PARTS, ControlCenter
 from keepstep.service.core import Service
 from keepstep.service.problems import ProblemDocument
@@ -17,8 +16,8 @@ from keepstep.service.troubles import utc_now
 from keepstep.web.parameters import Before, Id, IntegrationKey
 from keepstep.web.problems import AsPage
 from keepstep.web.rendering import Pages, wants_page
-from keepstep.web.security import Viewer, needs
-from keepstep.web.sign_in import HOME, way_in
+from keepstep.web.security import Caller, Viewer
+from keepstep.web.sign_in import HOME, home_of, way_in
 
 Filter = Annotated[str, Query(max_length=200, pattern=r"^[\w.:+-]*$")]
 _EVENTS_SHOWN = 200
@@ -34,9 +33,9 @@ def router(service: Service, pages: Pages) -> APIRouter:
 
 
 def _page(routes: APIRouter, center: ControlCenter, pages: Pages) -> None:
-    @routes.get("/", dependencies=[needs(Role.VIEWER)])
-    async def root() -> Response:
-        return RedirectResponse(HOME, 303)
+    @routes.get("/")
+    async def root(who: Caller) -> Response:
+        return RedirectResponse(home_of(who), 303)
 
     @routes.get(HOME)
     async def control_center(

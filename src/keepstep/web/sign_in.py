@@ -7,6 +7,7 @@ from fastapi import APIRouter, Query, Request, Response
 from fastapi.responses import RedirectResponse
 
 from keepstep.model.errors import NotSignedIn, TooManyTries
+from keepstep.model.schedule import Identity, Role
 from keepstep.service.accounts import Accounts
 from keepstep.service.problems import problem
 from keepstep.web.accounts_api import caller_address, is_https
@@ -27,7 +28,7 @@ def router(accounts: Accounts, pages: Pages) -> APIRouter:
     async def login(request: Request, next: Annotated[str, Query(max_length=2000)] = "") -> Response:  # noqa: A002
         known = await accounts.identify(token=None, session=session_cookie(request.headers))
         if known is not None:
-            return RedirectResponse(place(next), 303)
+            return RedirectResponse(_beginning(place(next), known), 303)
         return pages.page(request, "login", None, next=place(next), name="", problem=None)
 
     @routes.post(LOGIN)
@@ -46,7 +47,7 @@ def router(accounts: Accounts, pages: Pages) -> APIRouter:
             if isinstance(error, TooManyTries):
                 answer.headers["retry-after"] = f"{max(error.after, 1):.0f}"
             return answer
-        answer = RedirectResponse(place(after), 303)
+        answer = RedirectResponse(_beginning(place(after), signed_in.who), 303)
         answer.set_cookie(
             SESSION_COOKIE, signed_in.session, max_age=int(signed_in.lives), httponly=True, samesite="lax",
             secure=is_https(request),
@@ -68,6 +69,15 @@ def place(after: str) -> str:
     """Where to go after signing in: an address of ours, or home. Browsers read a backslash as a slash."""
     ours = after.startswith("/") and not after.startswith(("//", "/\\", LOGIN)) and after.isprintable()
     return after if ours else HOME
+
+
+def home_of(who: Identity) -> str:
+    """The page that somebody begins with: users have none of the control center."""
+    return "/contacts" if who.role is Role.USER else HOME
+
+
+def _beginning(wanted: str, who: Identity) -> str:
+    return home_of(who) if wanted == HOME else wanted
 
 
 def way_in(request: Request, error: Exception) -> Response | None:

@@ -32,6 +32,19 @@ export function left(then, at = now()) {
   return `${Math.floor(minutes / 60)}:${two(minutes % 60)}:${two(seconds % 60)}`;
 }
 
+// As reliability/span.py says it.
+const STEPS = [[47.5 * 3600, 86400, "day"], [59.5 * 60, 3600, "hour"], [30, 60, "minute"]];
+
+export function ahead(then, at = now()) {
+  const seconds = (then - at) / 1000;
+  if (seconds <= 0) return "now";
+  for (const [least, unit, name] of STEPS) {
+    const count = Math.max(1, Math.round(seconds / unit));
+    if (seconds >= least) return `in ${count} ${name}${count > 1 ? "s" : ""}`;
+  }
+  return "in less than a minute";
+}
+
 function put(element, words) {
   if (element.textContent !== words) element.textContent = words;
 }
@@ -41,6 +54,7 @@ export function tick() {
   const at = now();
   for (const element of document.querySelectorAll("time[data-ago]")) put(element, relative(Date.parse(element.dateTime), at));
   for (const element of document.querySelectorAll("time[data-left]")) put(element, left(Date.parse(element.dateTime), at));
+  for (const element of document.querySelectorAll("time[data-ahead]")) put(element, ahead(Date.parse(element.dateTime), at));
   document.dispatchEvent(new Event("tick"));
 }
 

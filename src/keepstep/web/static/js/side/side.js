@@ -89,7 +89,7 @@ function change(values) {
 document.addEventListener("input", (event) => {
   const form = event.target.closest?.("form[data-filter]");
   if (!form) return;
-  change({ ...Object.fromEntries(new FormData(form)), before: "" });
+  change({ ...Object.fromEntries(new FormData(form)), before: "", after: "" });
   refresh({ soon: true });
 });
 document.addEventListener("submit", (event) => { if (event.target.matches("form[data-filter]")) event.preventDefault(); });

@@ -1,0 +1,58 @@
+"""Pages of auto-sync: everybody's connections for administrators, one's own contacts and mail for each user."""
+
+from typing import Annotated, Literal
+
+from fastapi import APIRouter, Query, Request, Response
+
+from keepstep.service.auto_sync import CONTACTS, KINDS, MAIL
+from keepstep.service.core import Service
+from keepstep.service.own_sync import own_sync
+from keepstep.service.owners import STATES
+from keepstep.web.parameters import NO_NUL, Older
+from keepstep.web.rendering import Pages
+from keepstep.web.security import Admin, Caller
+from keepstep.web.side_pages import shown
+from keepstep.web.sign_in import HOME
+
+_PAGE = 50
+_Text = Annotated[str, Query(max_length=200, pattern=NO_NUL)]
+_State = Literal["", "connected", "needs-connecting", "needs-reconnect", "paused"]
+CONNECT = {CONTACTS.integration: f"/api/connections/{CONTACTS.integration}/connect"}
+"""Where a user's consent begins, for the integrations that ask for one."""
+
+
+def router(service: Service, pages: Pages) -> APIRouter:
+    """The routes."""
+    routes = APIRouter(include_in_schema=False)
+    _everybodys(routes, service, pages)
+    _own(routes, service, pages)
+    return routes
+
+
+def _everybodys(routes: APIRouter, service: Service, pages: Pages) -> None:
+    titles = {kind.integration: kind.title for kind in KINDS}
+    titles |= {key: one.title for key, one in service.inspection.registered.items()}
+
+    @routes.get(f"{HOME}/users")
+    async def matrix(
+        request: Request, who: Admin, integration: _Text = "", state: _State = "",
+        failing: Literal["", "true"] = "", search: _Text = "", after: Older = "",
+    ) -> Response:  # fmt: skip
+        view = await service.owners.page(
+            integration=integration or None, state=state or None, failing=bool(failing), search=search.strip() or None,
+            after=int(after) if after else None, limit=_PAGE,
+        )  # fmt: skip
+        chosen = {"integration": integration, "state": state, "failing": failing, "search": search, "after": after}
+        return shown(request, pages, "owners_list", who, view=view, chosen=chosen, titles=titles, states=STATES)
+
+
+def _own(routes: APIRouter, service: Service, pages: Pages) -> None:
+    @routes.get("/contacts")
+    async def contacts(request: Request, who: Caller) -> Response:
+        view = await own_sync(service, CONTACTS, who)
+        return shown(request, pages, "own_contacts", who, view=view, connect=CONNECT.get(CONTACTS.integration))
+
+    @routes.get("/settings/auto-sync")
+    async def mail(request: Request, who: Caller) -> Response:
+        view = await own_sync(service, MAIL, who)
+        return shown(request, pages, "own_mail", who, view=view, connect=CONNECT.get(MAIL.integration))
