@@ -316,7 +316,7 @@ class App:
         troubles = Troubles(database, credentials, preferences, self.home)
         overview = Overview(database, shared, schedules, limits, preferences, troubles)
         connectors = Connectors(database, self.known, preferences, credentials, self.in_effect, owners)
-        inspection = Inspection(self.registered, connectors, preferences, overview)
+        inspection = Inspection(self.known, connectors, preferences, overview, owners)
 
         async def arrangement() -> Arrangement:
             titles = {key: one.title for key, one in self.known.items()}

@@ -63,6 +63,8 @@ def alone() -> Iterator[Keepstep]:
         ("run doorloop --since 2026-01-01 --mode full", "reads everything"),
         ("run doorloop --nosuch", "No such option"),
         ("check doorloop nosuch", "Known are: owners"),
+        ("ping google_contacts", "For example: --owner ana"),
+        ("run mail", "The page and the API show them"),
         ("emulate nosuch", "There is no emulator 'nosuch'"),
         ("emulate doorloop --leases -1", "leases lies between"),
         ("emulate doorloop --sort upwards", "not one of"),

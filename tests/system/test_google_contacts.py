@@ -160,6 +160,36 @@ async def test_two_users_are_kept_in_step_apart_and_a_revoked_consent_concerns_i
         assert (await lines(site))["ana"]["state"] == "connected"
 
 
+async def test_an_account_is_asked_by_an_administrator_and_by_its_owner_alone(
+    site: Served, google: GoogleUpstream
+) -> None:
+    registry = "/api/admin/integrations"
+    ping, check = f"{registry}/google_contacts/ping", f"{registry}/google_contacts/check"
+    for name in NAMES:
+        await site.user(name, role="operator")
+    async with site.signed_in("ana") as ana, site.signed_in("ben") as ben:
+        await ana.put(CONFIG, json={"enabled": True, "interval_hours": 24})
+        await connect(ana, "ana")
+        good = (await site.admin.get(ping, params={"owner": "ana"})).json()
+        own = (await ana.get(check, params={"owner": "ana", "endpoint": "connections"})).json()
+        others = [await ben.get(ping, params={"owner": name}) for name in ("ana", "nobody")]
+        unknown = await site.admin.get(ping, params={"owner": "nobody"})
+        unconnected = (await site.admin.get(ping, params={"owner": "ben"})).json()
+        nobodys = (await site.admin.get(ping)).json()
+        google.emulator.revoke(account_of("ana"))
+        bad = (await site.admin.get(ping, params={"owner": "ana"})).json()
+    known = {one["key"]: one for one in (await site.admin.get(registry)).json()}
+
+    assert (good["ok"], good["authenticated"], bad["ok"], bad["state"]) == (True, True, False, "failing")
+    assert "resourceName" in own["firstItemKeys"]
+    assert [answer.status_code for answer in others] == [403, 403]
+    assert (unknown.status_code, unknown.json()["detail"]) == (404, "There is no user nobody.")
+    assert (unconnected["ok"], nobodys["ok"]) == (False, False)
+    assert "no account that all share" in nobodys["reason"]
+    assert (known["doorloop"]["perOwner"], known["google_contacts"]["perOwner"]) == (False, True)
+    assert (known["google_contacts"]["configured"], known["google_contacts"]["health"]["score"]) == (True, 100)
+
+
 async def test_a_consent_comes_back_to_where_keepstep_is_reached_and_goes_on_to_a_path_of_ours(
     dsn: str, tmp_path: Path, google: GoogleUpstream
 ) -> None:

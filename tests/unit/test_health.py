@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from keepstep.reliability.health import Facts, score
+from keepstep.reliability.health import Facts, of_owners, score
 
 NOW = datetime(2026, 5, 6, 7, 8, 9, tzinfo=UTC)
 GOOD = Facts(
@@ -103,3 +103,24 @@ def test_more_trouble_never_raises_the_score(facts: Facts) -> None:
 
     if facts.failed_runs <= facts.runs and facts.failed_requests <= facts.requests:
         assert score(worse).score <= score(facts).score
+
+
+def test_what_each_owner_connects_alone_is_as_well_as_their_share_without_trouble() -> None:
+    assert (of_owners(connections=0, refused=0, failing=0).score) == 100
+    trouble = of_owners(connections=1000, refused=100, failing=1)
+
+    assert trouble.score == 95
+    assert [one.reason for one in trouble.deductions] == [
+        "100 of 1,000 accounts must be connected again.",
+        "1 of 1,000 accounts fail again and again.",
+    ]
+    assert of_owners(connections=3, refused=3, failing=0).score == 60
+
+
+@given(st.integers(0, 10**6), st.integers(0, 10**6), st.integers(0, 10**6))
+def test_more_owners_in_trouble_never_raise_the_score(refused: int, failing: int, others: int) -> None:
+    of = refused + failing + others + 1
+
+    known = of_owners(connections=of, refused=refused, failing=failing).score
+    assert 0 <= of_owners(connections=of, refused=refused, failing=failing + 1).score <= known <= 100
+    assert 0 <= of_owners(connections=of, refused=refused + 1, failing=failing).score <= known

@@ -33,11 +33,13 @@ async def ask(site: Served, path: str = "", **query: Any) -> Any:
 
 async def test_the_registry_says_what_there_is_and_how_well_it_is(site: Served, sync: Sync) -> None:
     await sync.run()
-    [doorloop] = await ask(site)
+    known = {one["key"]: one for one in await ask(site)}
+    doorloop, contacts = known["doorloop"], known["google_contacts"]
 
     assert (doorloop["key"], doorloop["title"], doorloop["configured"]) == ("doorloop", "DoorLoop", True)
     assert (doorloop["entities"], doorloop["health"]) == (list(ALL), {"score": 100, "deductions": []})
     assert "50 requests a minute" in doorloop["rateLimit"]
+    assert (contacts["perOwner"], contacts["configured"], contacts["health"]["score"]) == (True, False, 100)
     assert doorloop["icon"] and doorloop["colour"].startswith("#")
 
 
@@ -79,7 +81,7 @@ async def test_the_configuration_is_masked_and_its_mistakes_are_named(dsn: str, 
 
 async def test_without_credentials_everything_answers_and_says_what_is_missing(dsn: str, tmp_path: Path) -> None:
     async with served(dsn, tmp_path) as site:
-        [doorloop] = await ask(site)
+        doorloop = (await ask(site))[0]
         ping = await ask(site, "/doorloop/ping")
         check = await ask(site, "/doorloop/check", endpoint="owners")
         diff = await ask(site, "/doorloop/schema-diff", entity="owners")

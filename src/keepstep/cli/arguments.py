@@ -15,26 +15,47 @@ from keepstep.model.schedule import Role
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of words.")]
 IntegrationName = Annotated[str, typer.Argument(metavar="INTEGRATION", help="For example: doorloop.")]
+Owner = Annotated[str | None, typer.Option("--owner", help="Whose connection: a user's name, or the id of an owner.")]
 RunId = Annotated[int, typer.Argument(metavar="RUN", min=1, help="The number of a run.")]
 RoleName = Annotated[str, typer.Option("--role", help="viewer, operator or admin.")]
 Reason = Annotated[str, typer.Option("--reason", help="Why; kept in the admin log.")]
 
 
 def known_integration(parts: Parts, name: str) -> str:
+    """The key of an integration with one connection for all."""
+    key = any_integration(parts, name)
+    if key not in parts.registered:
+        title = parts.known[key].title
+        raise Usage(
+            f"{title} has no connection for all: each user has their own.", fix="The page and the API show them."
+        )
+    return key
+
+
+def any_integration(parts: Parts, name: str) -> str:
     """The key of an integration."""
     key = name.strip().lower()
-    if key not in parts.registered:
-        raise Usage(f"There is no integration {name!r}.", fix=suggestion(key, parts.registered))
+    if key not in parts.known:
+        raise Usage(f"There is no integration {name!r}.", fix=suggestion(key, parts.known))
     return key
+
+
+def connection(parts: Parts, name: str, owner: str | None) -> tuple[str, str | None]:
+    """The key of an integration, and whose connection is meant; None: that for all."""
+    key = any_integration(parts, name)
+    if parts.known[key].per_owner and owner is None:
+        fix = f"For example: --owner ana. keepstep schedule list has the owners of {key}."
+        raise Usage(f"Each user has a connection to {parts.known[key].title} of their own: say whose.", fix=fix)
+    return key, owner
 
 
 def known_entities(parts: Parts, key: str, names: Sequence[str]) -> tuple[str, ...]:
     """The entities named, each once; commas may stand between them. Empty when none is named."""
     given = dict.fromkeys(part.strip().lower() for name in names for part in name.split(",") if part.strip())
-    known = [entity.name for entity in parts.registered[key].entities]
+    known = [entity.name for entity in parts.known[key].entities]
     for name in given:
         if name not in known:
-            raise Usage(f"{parts.registered[key].title} has no entity {name!r}.", fix=suggestion(name, known))
+            raise Usage(f"{parts.known[key].title} has no entity {name!r}.", fix=suggestion(name, known))
     return tuple(given)
 
 

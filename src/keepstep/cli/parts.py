@@ -35,8 +35,13 @@ class Parts(Protocol):
     """A Keepstep with its settings."""
 
     @property
-    def registered(self) -> "Mapping[str, Registered]":
+    def known(self) -> "Mapping[str, Registered]":
         """Every integration by its key."""
+        ...
+
+    @property
+    def registered(self) -> "Mapping[str, Registered]":
+        """Those with one connection for all."""
         ...
 
     @property

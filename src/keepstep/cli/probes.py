@@ -24,15 +24,20 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 
-def ping(context: typer.Context, integration: arguments.IntegrationName, json: arguments.Json = False) -> None:
+def ping(
+    context: typer.Context,
+    integration: arguments.IntegrationName,
+    owner: arguments.Owner = None,
+    json: arguments.Json = False,
+) -> None:
     """Ask upstream one cheap question: does it answer, and take the key?"""
     parts = parts_of(context)
-    key = arguments.known_integration(parts, integration)
-    answer = drive(_asked(parts, key, lambda inspection: inspection.ping(key), _ping))
+    key, owner = arguments.connection(parts, integration, owner)
+    answer = drive(_asked(parts, key, lambda inspection: inspection.ping(key, owner), None if owner else _ping))
     if json:
         render.emit(answer)
     else:
-        title = parts.registered[key].title
+        title = parts.known[key].title
         render.say(f"{title} at {answer.base_url}: {answer.state}", style=render.COLOURS.get(answer.state, ""))
         render.say(f"{answer.reason} ({answer.elapsed_ms:,} ms)")
         limit = answer.rate_limit
@@ -51,11 +56,12 @@ def check(
         str, typer.Argument(metavar="ENTITY", help="An entity; or any endpoint of the API, with a slash before it.")
     ],
     page_size: Annotated[int, typer.Option("--page-size", min=1, max=1000, help="Records to ask for.")] = 1,
+    owner: arguments.Owner = None,
     json: arguments.Json = False,
 ) -> None:
     """Ask one endpoint for one page and say what came back."""
     parts = parts_of(context)
-    key = arguments.known_integration(parts, integration)
+    key, owner = arguments.connection(parts, integration, owner)
     endpoint = entity if entity.startswith("/") else _one_entity(parts, key, entity)
 
     async def directly(connector: "Integration") -> "CheckAnswer":
@@ -63,9 +69,10 @@ def check(
 
         return check_answer(await connector.check(endpoint, page_size=page_size))
 
-    answer = drive(
-        _asked(parts, key, lambda inspection: inspection.check(key, endpoint, page_size=page_size), directly)
-    )
+    def by_service(inspection: "Inspection") -> "Awaitable[CheckAnswer]":
+        return inspection.check(key, endpoint, page_size=page_size, owner=owner)
+
+    answer = drive(_asked(parts, key, by_service, None if owner else directly))
     if json:
         render.emit(answer)
     else:
@@ -90,13 +97,13 @@ async def _asked(
     parts: Parts,
     key: str,
     by_service: "Callable[[Inspection], Awaitable[T]]",
-    directly: "Callable[[Integration], Awaitable[T]]",
+    directly: "Callable[[Integration], Awaitable[T]] | None",
 ) -> T:
     try:
         async with opened(parts) as service:
             return await by_service(service.inspection)
     except StoreError as error:
-        if not parts.configured(key):
+        if directly is None or not parts.configured(key):
             raise
         render.note(f"Asked with the settings of the environment alone: {error.message}", style="dim")
     connector = parts.connector(key)

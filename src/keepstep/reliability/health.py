@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 FULL = 100
-_FRESHNESS, _RUNS, _REQUESTS, _HELD, _CREDENTIALS = 30, 25, 15, 10, 40
+_FRESHNESS, _RUNS, _REQUESTS, _HELD, _CREDENTIALS, _FAILING = 30, 25, 15, 10, 40, 60
 _BREAKER = {"open": (15, "The breaker is open: nothing is asked of upstream."),
             "half-open": (10, "The breaker is half-open: one probe decides whether it closes.")}  # fmt: skip
 _LETTERS = ((100, 10), (10, 5), (1, 2))
@@ -75,6 +75,20 @@ def score(facts: Facts) -> Health:
         _letters(facts.open_letters),
         Deduction(_CREDENTIALS if facts.credentials_failing else 0, "Upstream refuses the credentials."),
     ]  # fmt: skip
+    deductions = sorted((d for d in found if d.points > 0), key=lambda d: -d.points)
+    return Health(max(FULL - sum(d.points for d in deductions), 0), tuple(deductions))
+
+
+def of_owners(*, connections: int, refused: int, failing: int) -> Health:
+    """The health of an integration that each owner has connected alone: the share of those who have trouble.
+
+    ``connections``: those that were connected once; ``refused``: of them, those that upstream refuses; ``failing``:
+    those whose last three runs or more failed.
+    """
+    found = (
+        _share(_CREDENTIALS, refused, connections, 1.0, "{failed} of {all} accounts must be connected again."),
+        _share(_FAILING, failing, connections, 1.0, "{failed} of {all} accounts fail again and again."),
+    )
     deductions = sorted((d for d in found if d.points > 0), key=lambda d: -d.points)
     return Health(max(FULL - sum(d.points for d in deductions), 0), tuple(deductions))
 

@@ -103,8 +103,12 @@ class Connectors:
             await pacer.aclose()
 
     async def is_configured(self, key: str) -> bool:
-        """Whether an integration has credentials. Raises ``NotFound``."""
-        return bool((await self._effective(key))[0].values.api_key.strip())
+        """Whether an integration has credentials; of one that only owners have, whether they can give consent.
+
+        Raises ``NotFound``.
+        """
+        values = (await self._effective(key))[0].values
+        return values.client is not None if self._registered[key].per_owner else bool(values.api_key.strip())
 
     async def aclose(self) -> None:
         """Give back what the limits hold. Connectors that are lent must have been returned."""

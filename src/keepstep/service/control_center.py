@@ -51,7 +51,7 @@ class ControlCenter:
 
     def integrations(self) -> list[tuple[str, str]]:
         """The key and the title of each integration."""
-        return [(key, one.title) for key, one in self.service.inspection.registered.items()]
+        return [(key, one.title) for key, one in self.service.inspection.shared.items()]
 
     def look(self, key: str, *, seen: int | None = None) -> "Look":
         """A look at one integration. Raises ``NotFound``.
@@ -70,7 +70,7 @@ class ControlCenter:
 
     async def others(self, key: str) -> list[Card]:
         """The cards of the other integrations, the worst first; each at most some seconds old."""
-        found = [await self._recent(other) for other in self.service.inspection.registered if other != key]
+        found = [await self._recent(other) for other in self.service.inspection.shared if other != key]
         return sorted(found, key=lambda card: _WORST_FIRST.index(card.state))
 
     async def _recent(self, key: str) -> Card:

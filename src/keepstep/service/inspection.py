@@ -3,20 +3,24 @@
 from collections.abc import Mapping
 
 from keepstep.integrations.registry import Registered
-from keepstep.model.errors import BadRequest, NotFound
+from keepstep.model.errors import BadRequest, NotAllowed, NotFound
 from keepstep.model.integration import Check, Ping
 from keepstep.service.connectors import Connectors
+from keepstep.service.owners import OwnerConnections
+from keepstep.service.scope import is_hidden
 from keepstep.service.settings import Preferences
 from keepstep.service.setup import Setup
 from keepstep.service.shapes import Shape
-from keepstep.service.status import HealthView, Overview
+from keepstep.service.status import HealthView, Overview, health_view
 from keepstep.service.upstream import CheckAnswer, PingAnswer, check_answer, ping_answer
 
 _OF_EVERY_SCHEDULE = ("AUTO_SYNC_", "SYNC_ENTITIES")
 
 
 class IntegrationView(Shape):
-    """One integration. ``rateLimit`` says in words what its vendor allows."""
+    """One integration. ``rateLimit`` says in words what its vendor allows. ``perOwner``: each user connects their own
+    account, and ``health`` is that of all of them.
+    """
 
     key: str
     title: str
@@ -25,26 +29,36 @@ class IntegrationView(Shape):
     configured: bool
     entities: list[str]
     rate_limit: str
+    per_owner: bool
     health: HealthView
 
 
 class Inspection:
-    """Answers about integrations."""
+    """Answers about integrations. ``shared`` are those with one connection for all."""
 
     def __init__(
-        self, registered: Mapping[str, Registered], connectors: Connectors,
-        preferences: Preferences, overview: Overview,
+        self, known: Mapping[str, Registered], connectors: Connectors, preferences: Preferences, overview: Overview,
+        owners: OwnerConnections,
     ) -> None:  # fmt: skip
-        self.registered = registered
+        self._known = known
+        self.shared = {key: one for key, one in known.items() if not one.per_owner}
         self._connectors = connectors
         self._preferences = preferences
         self._overview = overview
+        self._owners = owners
 
     def known(self, key: str) -> Registered:
+        """An integration with one connection for all. Raises ``NotFound``."""
+        if (one := self.any(key)).per_owner:
+            fix = "GET /api/admin/owners lists them."
+            raise NotFound(f"{one.title} has no connection for all: each user has their own.", fix=fix)
+        return one
+
+    def any(self, key: str) -> Registered:
         """An integration. Raises ``NotFound``."""
-        if key not in self.registered:
-            raise NotFound(f"There is no integration {key}.", fix=f"Known are: {', '.join(self.registered)}.")
-        return self.registered[key]
+        if key not in self._known:
+            raise NotFound(f"There is no integration {key}.", fix=f"Known are: {', '.join(self._known)}.")
+        return self._known[key]
 
     async def all(self) -> list[IntegrationView]:
         """Every integration."""
@@ -57,29 +71,35 @@ class Inspection:
                 configured=await self._connectors.is_configured(key),
                 entities=[entity.name for entity in one.entities],
                 rate_limit=one.limits,
-                health=await self._overview.health(key),
+                per_owner=one.per_owner,
+                health=health_view(await self._owners.health(key))
+                if one.per_owner
+                else await self._overview.health(key),
             )
-            for key, one in self.registered.items()
+            for key, one in self._known.items()
         ]
 
     async def is_configured(self, key: str) -> bool:
         """Whether an integration has credentials."""
         return await self._connectors.is_configured(key)
 
-    async def ping(self, key: str) -> PingAnswer:
-        """Whether upstream answers and takes the credentials. Raises ``NotFound``."""
-        one = self.known(key)
+    async def ping(self, key: str, owner: str | None = None) -> PingAnswer:
+        """Whether upstream answers and takes the credentials, those of an owner (id or user's name) or the shared ones.
+
+        Raises ``NotFound``, and ``NotAllowed`` for somebody else's.
+        """
+        one, owner = self.any(key), await self._owner(owner)
         try:
-            async with self._connectors.lent(key) as (connector, _):
+            async with self._connectors.lent(key, owner) as (connector, _):
                 return ping_answer(await connector.ping())
         except BadRequest as refusal:
             words, fix = refusal.message, refusal.fix
             url = one.default_base_url
             return ping_answer(Ping(False, "failing", words, url, False, 0, 0, fix=fix, code="key-missing"))
 
-    async def check(self, key: str, endpoint: str, *, page_size: int) -> CheckAnswer:
-        """What one endpoint answers. Raises ``NotFound``."""
-        return check_answer(await self.sample(key, endpoint, page_size))
+    async def check(self, key: str, endpoint: str, *, page_size: int, owner: str | None = None) -> CheckAnswer:
+        """What one endpoint answers. Raises as ``ping`` does."""
+        return check_answer(await self._check(self.any(key), endpoint, page_size, await self._owner(owner)))
 
     async def sample(self, key: str, endpoint: str, size: int) -> Check:
         """The same, with what the records are made of."""
@@ -87,7 +107,7 @@ class Inspection:
 
     async def config(self, key: str) -> Setup:
         """What concerns an integration among the settings, masked, and what is wrong with it. Raises ``NotFound``."""
-        self.known(key)
+        self.any(key)
         setup = await self._preferences.setup()
         prefixes = (f"{key.upper()}_", *_OF_EVERY_SCHEDULE)
         return Setup(
@@ -95,9 +115,22 @@ class Inspection:
             warnings=[advice for advice in setup.warnings if advice.about == key or advice.about.startswith(prefixes)],
         )
 
-    async def _check(self, one: Registered, endpoint: str, page_size: int) -> Check:
+    async def _owner(self, name: str | None) -> str | None:
+        if name is None:
+            return None
+        owner = await self._owners.named(name)
+        if is_hidden(owner or name):
+            raise NotAllowed("This is somebody else's account.", fix="An administrator may ask for it.")
+        if owner is None:
+            raise NotFound(
+                f"There is no user {name[:80]}.",
+                fix="List those who have connected something with: GET /api/admin/owners",
+            )
+        return owner
+
+    async def _check(self, one: Registered, endpoint: str, page_size: int, owner: str | None = None) -> Check:
         try:
-            async with self._connectors.lent(one.key) as (connector, _):
+            async with self._connectors.lent(one.key, owner) as (connector, _):
                 return await connector.check(endpoint, page_size=page_size)
         except BadRequest as refusal:
             return Check(None, endpoint, (), None, refusal.message, False, refusal.fix, "key-missing")

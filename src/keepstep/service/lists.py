@@ -63,7 +63,7 @@ async def letters(service: Service, *, entity: str, kind: str, state: str, befor
 async def runs(service: Service, *, entity: str, result: str, before: int | None) -> RunsList:
     """Runs, newest first. An empty filter is none."""
     found = await service.views.runs(entity=entity or None, result=result or None, before=before, limit=LISTED + 1)
-    known = {one.name for integration in service.inspection.registered.values() for one in integration.entities}
+    known = {one.name for integration in service.inspection.shared.values() for one in integration.entities}
     return RunsList(found[:LISTED], sorted(known), len(found) > LISTED)
 
 

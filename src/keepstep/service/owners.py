@@ -13,6 +13,7 @@ from keepstep.model.diagnosis import explained
 from keepstep.model.errors import BadRequest, Conflict, LockHeld, NotFound
 from keepstep.model.integration import Mode
 from keepstep.model.run import RunRequest
+from keepstep.reliability.health import Health, of_owners
 from keepstep.reliability.span import ahead
 from keepstep.service.audit import Audit
 from keepstep.service.shapes import RunSummary, Shape, one_of
@@ -188,6 +189,16 @@ class OwnerConnections:
     ) -> "OwnerTokens[T]":
         """The place of an owner's tokens. ``read`` and ``write`` turn plain JSON into them and back."""
         return OwnerTokens(self, integration, owner, read, write)
+
+    async def named(self, name: str) -> str | None:
+        """The owner who is called so, or whose id it is; None for nobody."""
+        async with self.database.connection() as connection:
+            return await store.named(connection, name)
+
+    async def health(self, integration: str) -> Health:
+        """How well the connections of all owners are."""
+        async with self.database.connection() as connection:
+            return of_owners(**await store.troubles(connection, integration))
 
     async def _known(self, integration: str, owner: str) -> OwnerLine:
         async with self.database.connection() as connection:

@@ -189,11 +189,13 @@ class Overview:
 
     async def _health(self, standing: store.Standing, schedule: ScheduleView, breaker: BreakerView) -> HealthView:
         stale_after = (await self._preferences.effective()).stale_after
-        found = health.score(facts(standing, schedule, breaker.state, stale_after))
-        return HealthView(
-            score=found.score,
-            deductions=[DeductionView(points=d.points, reason=d.reason) for d in found.deductions],
-        )
+        return health_view(health.score(facts(standing, schedule, breaker.state, stale_after)))
+
+
+def health_view(found: health.Health) -> HealthView:
+    """A score as it is shown."""
+    deductions = [DeductionView(points=one.points, reason=one.reason) for one in found.deductions]
+    return HealthView(score=found.score, deductions=deductions)
 
 
 def facts(standing: store.Standing, schedule: ScheduleView, breaker: str, stale_after: timedelta) -> health.Facts:

@@ -71,6 +71,19 @@ async def counts(connection: Connection, *, integration: str | None = None) -> l
     return await (await connection.execute(_SQL["counts"], {"integration": integration})).fetchall()
 
 
+async def troubles(connection: Connection, integration: str) -> Row:
+    """How many connections of owners there were ever made, are refused, and keep failing."""
+    row = await _one(connection, "troubles", integration=integration)
+    assert row is not None  # noqa: S101 - an aggregate returns a row
+    return row
+
+
+async def named(connection: Connection, name: str) -> str | None:
+    """The owner who is called so, or whose id it is; None for nobody."""
+    row = await _one(connection, "named", name=name)
+    return None if row is None else str(row["owner"])
+
+
 async def history(connection: Connection, integration: str, owner: str, *, before: int | None, limit: int) -> list[int]:
     """The ids of an owner's runs, newest first."""
     given = {"integration": integration, "owner": owner, "before": before, "limit": limit}

@@ -70,6 +70,20 @@ SELECT c.integration, c.state, count(*) AS n FROM keepstep.connections c
 WHERE c.owner_id IS NOT NULL AND (%(integration)s::text IS NULL OR c.integration = %(integration)s)
 GROUP BY c.integration, c.state ORDER BY c.integration, c.state
 
+-- name: troubles
+SELECT count(*) FILTER (WHERE c.state <> 'needs-connecting') AS connections,
+       count(*) FILTER (WHERE c.state = 'needs-reconnect') AS refused,
+       count(*) FILTER (WHERE c.state = 'connected' AND o.failures >= 3) AS failing
+FROM keepstep.connections c LEFT JOIN keepstep.owner_standing o ON o.connection_id = c.id AND o.failures >= 3
+WHERE c.owner_id IS NOT NULL AND c.integration = %(integration)s
+
+-- name: named
+-- A user by name, or whoever has connected something under this id.
+SELECT owner_id AS owner FROM keepstep.users WHERE name = %(name)s AND owner_id IS NOT NULL
+UNION ALL
+SELECT %(name)s WHERE EXISTS (SELECT FROM keepstep.connections WHERE owner_id = %(name)s)
+LIMIT 1
+
 -- name: history
 SELECT r.id FROM keepstep.runs r JOIN keepstep.connections c ON c.id = r.connection_id
 WHERE c.integration = %(integration)s AND c.owner_id = %(owner)s AND (%(before)s::bigint IS NULL OR r.id < %(before)s)

@@ -17,6 +17,9 @@ from keepstep.web.parameters import Body, InPath, Word
 from keepstep.web.security import Admin, needs
 
 _VIEWER = [needs(Role.VIEWER)]
+OfOwner = Annotated[
+    Word | None, Query(description="Whose connection: an owner's id or a user's name.", examples=["ana"])
+]
 
 
 class NewPolicy(Body):
@@ -38,8 +41,8 @@ def router(service: Service) -> APIRouter:
         "/{integration}/ping", summary="Whether upstream answers and takes the credentials",
         description="200 also when it does not: the reason is the answer.", dependencies=_VIEWER,
     )  # fmt: skip
-    async def ping(integration: InPath) -> PingAnswer:
-        return await service.inspection.ping(integration)
+    async def ping(integration: InPath, owner: OfOwner = None) -> PingAnswer:
+        return await service.inspection.ping(integration, owner)
 
     @routes.get(
         "/{integration}/pings", summary="How upstream answered lately when it was asked by itself, newest first",
@@ -54,8 +57,9 @@ def router(service: Service) -> APIRouter:
         integration: InPath,
         endpoint: Annotated[Word, Query(description="An entity, or a path of upstream's API.", examples=["owners"])],
         page_size: Annotated[int, Query(ge=1, le=1000)] = 1,
+        owner: OfOwner = None,
     ) -> CheckAnswer:
-        return await service.inspection.check(integration, endpoint, page_size=page_size)
+        return await service.inspection.check(integration, endpoint, page_size=page_size, owner=owner)
 
     @routes.get(
         "/{integration}/config", summary="How it is set up, masked, and what is wrong with that", dependencies=_VIEWER

@@ -31,7 +31,7 @@ def router(service: Service, pages: Pages) -> APIRouter:
 
 def _everybodys(routes: APIRouter, service: Service, pages: Pages) -> None:
     titles = {kind.integration: kind.title for kind in KINDS}
-    titles |= {key: one.title for key, one in service.inspection.registered.items()}
+    titles |= {key: one.title for key, one in service.inspection.shared.items()}
 
     @routes.get(f"{HOME}/users")
     async def matrix(
