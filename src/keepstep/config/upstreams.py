@@ -12,7 +12,10 @@ def values_of(settings: Settings, key: str) -> Values:
             size = settings.google_contacts_page_size
             return Values(settings.google_contacts_base_url, "", size, client=google(settings))
         case "mail":
-            return Values(settings.gmail_base_url, "", settings.gmail_page_size, client=google(settings))
+            return Values(
+                settings.gmail_base_url, "", settings.gmail_page_size, client=google(settings),
+                private_hosts=settings.mail_private_hosts,
+            )  # fmt: skip
         case _:
             assert key == "doorloop", key  # noqa: S101 - there is no other
             return Values(

@@ -15,6 +15,7 @@ from keepstep.service.feed import Feed
 from keepstep.service.health_history import HealthHistory
 from keepstep.service.inspection import Inspection
 from keepstep.service.limits import Limits
+from keepstep.service.mailboxes import Mailboxes
 from keepstep.service.owners import OwnerConnections
 from keepstep.service.pinger import Pinger
 from keepstep.service.schedules import Schedules
@@ -43,6 +44,7 @@ class Service:
     sync_types: SyncTypes
     owners: OwnerConnections
     consents: Consents
+    mailboxes: Mailboxes
     preferences: Preferences
     limits: Limits
     pinger: Pinger

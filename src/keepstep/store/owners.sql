@@ -65,6 +65,16 @@ WHERE c.owner_id IS NOT NULL
        (SELECT p.integration, p.owner_id, p.id FROM keepstep.connections p WHERE p.id = %(after)s))
 ORDER BY c.integration, c.owner_id, c.id LIMIT %(limit)s
 
+-- name: named
+-- An id before a name: nobody is meant instead of another user by taking that one's id as a name.
+SELECT found.owner_id FROM (
+    SELECT u.owner_id, 1 AS place FROM keepstep.users u WHERE u.owner_id = %(user)s
+    UNION ALL
+    (SELECT c.owner_id, 2 FROM keepstep.connections c WHERE c.owner_id = %(user)s LIMIT 1)
+    UNION ALL
+    SELECT u.owner_id, 3 FROM keepstep.users u WHERE lower(u.name) = lower(%(user)s)
+) found ORDER BY found.place LIMIT 1
+
 -- name: counts
 SELECT c.integration, c.state, count(*) AS n FROM keepstep.connections c
 WHERE c.owner_id IS NOT NULL AND (%(integration)s::text IS NULL OR c.integration = %(integration)s)
