@@ -11,7 +11,7 @@ from keepstep.integrations.mail.connector import Mail
 from keepstep.integrations.mail.refusals import FACTS
 from keepstep.integrations.mail.session import Security
 from keepstep.integrations.registry import Registered, Values
-from keepstep.model.errors import BadRequest, Permanent, RateLimited, TooManyTries, UpstreamError
+from keepstep.model.errors import BadRequest, Permanent, RateLimited, StoreError, TooManyTries, UpstreamError
 from keepstep.service.audit import Audit
 from keepstep.service.connectors import ADDRESS, PASSWORD
 from keepstep.service.consent import Setting
@@ -62,6 +62,13 @@ class Mailbox(Shape):
     security: Annotated[str | None, Absent] = None
     folders: list[str]
 
+    @property
+    def title(self) -> str:
+        """In words."""
+        if self.by == "gmail":
+            return "Gmail"
+        return f"{self.user} at {self.host}" + (f", {', '.join(self.folders)}" if self.folders else "")
+
 
 @dataclass(frozen=True, slots=True)
 class Mailboxes:
@@ -74,8 +81,11 @@ class Mailboxes:
     audit: Audit
 
     async def of(self, owner: str) -> Mailbox | None:
-        """What an owner has connected; None where nothing. Raises ``StoreError`` when no key opens it."""
-        own = await self.owners.credentials(KEY, owner)
+        """What an owner has connected; None where nothing, or nothing that a key of ours opens: its runs say so."""
+        try:
+            own = await self.owners.credentials(KEY, owner)
+        except StoreError:
+            return None
         if own and ADDRESS in own:
             return _shown(place_of(own[ADDRESS]))
         return Mailbox(by="gmail", folders=[]) if own and TOKENS in own else None
