@@ -26,7 +26,7 @@ from keepstep.model.integration import Integration
 from keepstep.model.run import Policy
 from keepstep.model.schema import SchemaPolicies
 from keepstep.reliability import tracing
-from keepstep.reliability.masking import secrets_within
+from keepstep.reliability.masking import is_secret, secrets_within
 from keepstep.reliability.politeness import Rules
 from keepstep.service.accounts import Accounts
 from keepstep.service.agents import Agents
@@ -44,6 +44,8 @@ from keepstep.service.health_history import HealthHistory
 from keepstep.service.home import made_once
 from keepstep.service.inspection import Inspection
 from keepstep.service.limits import Limits
+from keepstep.service.mailboxes import KEY as MAIL
+from keepstep.service.mailboxes import Mailboxes
 from keepstep.service.owners import OwnerConnections
 from keepstep.service.pinger import Pinger
 from keepstep.service.schedules import VARIABLES, Given, Schedules
@@ -127,7 +129,7 @@ class App:
         ``own``: an owner's, which the environment's do not replace.
         """
         app = self.with_chosen(chosen)
-        self._stored_secrets |= frozenset(value for name, value in stored.items() if value and name != "username")
+        self._stored_secrets |= frozenset(value for name, value in stored.items() if value and is_secret(name))
         values = app.values(key)
         if own or key not in locked_credentials(self.settings):
             values = with_stored(values, stored)
@@ -326,6 +328,7 @@ class App:
             auto_sync=AutoSync(database, audit, names),
             owners=owners,
             consents=Consents(self.known, consent_setting, owners, vault, audit),
+            mailboxes=Mailboxes(database, self.known[MAIL], consent_setting, owners, audit),
             sync_types=SyncTypes(database, audit, minutes_of(self.settings.sync_intervals)),
             agents=Agents(database, audit, erp_given(self.settings)),
             credentials=credentials,

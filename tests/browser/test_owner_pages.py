@@ -126,7 +126,7 @@ async def test_a_user_turns_contacts_on_chooses_how_often_and_sees_when_it_comes
 ) -> None:
     page = await opened(browser, "/contacts", "ben")
     await expect(page.get_by_role("link", name="Connect")).to_have_attribute(
-        "href", "/api/connections/google_contacts/connect"
+        "href", "/api/connections/google_contacts/connect?next=/contacts"
     )
     await page.get_by_role("switch", name="AutoSync").click()
     await expect(page.locator("#next-sync")).to_have_text("waits until it is connected")

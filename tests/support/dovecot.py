@@ -43,6 +43,11 @@ mailbox_list_index = no
 mail_max_userip_connections = 50
 {oauth}
 passdb {{
+  driver = passwd-file
+  deny = yes
+  args = {place}/refused
+}}
+passdb {{
   driver = static
   mechanisms = plain login
   args = password={password}
@@ -97,6 +102,12 @@ class Dovecot:
         self.port = port
         self.tls_port = tls_port
         self.user = user
+        self._refused: set[str] = set()
+
+    def refuse(self, user: str, *, refused: bool = True) -> None:
+        """Let somebody in no more, as if they had another password by now; or again."""
+        (self._refused.add if refused else self._refused.discard)(user)
+        self.user.write("refused", "".join(f"{name}:{{PLAIN}}x\n" for name in self._refused))
 
     @property
     def log(self) -> str:
@@ -224,6 +235,7 @@ def dovecot(*, introspection_url: str = "", without: Sequence[str] = (), tls: bo
         for name in ("run", "state", "logs", "mail"):
             (place / name).mkdir()
             os.chown(place / name, user.owner, -1)
+        user.write("refused", "")
         user.write("oauth2.conf.ext", INTROSPECTION.format(url=introspection_url))
         self_signed(place)
         certificate = user.write("server.pem", (place / "server.pem").read_text())

@@ -103,12 +103,15 @@ class Stage:
             "/api/admin/owners/pause": [{**owned, "reason": "x"}],
             "/api/admin/owners/resume": [owned],
             "/api/admin/owners/run": [owned],
+            "/api/connections/mail/imap": [{"address": ANA, "password": "x", "host": "127.0.0.1"}],
             "/api/admin/sync/run": [{"entities": ["owners"], "mode": "delta"}],
         }.get(door.path, [{}])  # fmt: skip
 
     def queries(self, door: Door) -> list[dict[str, str]]:
         """What stands behind the question mark."""
         mine = {"runId": str(self.run), "before": str(self.run + 1000), "entity": "owners"}
+        if door.path.startswith("/api/connections/"):
+            return [{}, mine, {"user": ANA}]
         return [{}, mine, {"workspace_id": ANA}, {"search": ANA}] if door.method == "GET" else [{}]
 
     async def all_of_anas(self) -> dict[str, Any]:

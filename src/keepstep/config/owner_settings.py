@@ -22,6 +22,14 @@ class OwnerSettings(BaseSettings):
         ),
         AfterValidator(rules.intervals),
     ] = ""
+    mail_private_hosts: Annotated[
+        bool,
+        Variable(
+            "KEEPSTEP_MAIL_PRIVATE_HOSTS",
+            "Whether users may connect mailboxes on mail servers of private networks, this machine included.",
+            "true or false",
+        ),
+    ] = False
     jwt_secret: Annotated[
         SecretStr | None,
         Variable(

@@ -16,7 +16,10 @@ def values_of(settings: Settings, key: str) -> Values:
             size = settings.google_contacts_page_size
             return Values(settings.google_contacts_base_url, "", size, client=google(settings))
         case "mail":
-            return Values(settings.gmail_base_url, "", settings.gmail_page_size, client=google(settings))
+            return Values(
+                settings.gmail_base_url, "", settings.gmail_page_size, client=google(settings),
+                private_hosts=settings.mail_private_hosts,
+            )  # fmt: skip
         case "erp":
             return Values(
                 base_url=settings.erp_base_url or "",

@@ -36,7 +36,8 @@ class Values:
     """The settings of one connection. ``rate_limit_rps`` is requests started in a second; 0 means no ceiling.
 
     Where owners give their consent: ``client`` is this application at the authorisation server, ``tokens`` the place of
-    the owner's tokens. An ``api_key`` is an access token then, for somebody who tries it by hand.
+    the owner's tokens. An ``api_key`` is an access token then, for somebody who tries it by hand, or the password of a
+    mailbox. ``private_hosts``: whether an address that an owner gave may lead into the network that Keepstep runs in.
 
     ``username``: where one belongs to the ``api_key``, which is its password then. ``agent``: whose reports are read;
     ``keep`` gets each of them, ``reader`` reads them.
@@ -49,6 +50,7 @@ class Values:
     rate_limit_rps: float = 4.0
     client: Client | None = None
     tokens: TokenStore | None = field(default=None, repr=False)
+    private_hosts: bool = False
     username: str | None = None
     agent: str = ""
     keep: Keep | None = None
@@ -213,7 +215,9 @@ def _mail() -> Registered:
 def _mailbox(values: Values, clock: Clock | None, pacer: Pacing | None) -> Integration:
     """A mailbox by IMAP: with a token where its owner gave consent, else with a password."""
     place = address.place_of(values.base_url)
-    account = Account(place.host, place.user, place.port, place.security, values.api_key)
+    account = Account(
+        place.host, place.user, place.port, place.security, values.api_key, public_only=not values.private_hosts
+    )
     if values.tokens is not None and values.client is not None:
         proof = _consented(values, gmail.IMAP, clock)
 

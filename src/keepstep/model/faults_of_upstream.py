@@ -183,6 +183,11 @@ OF_UPSTREAM = (
         "Choose tls (port 993) or starttls (port 143) for the connection.",
     ),
     Fault(
+        "mail-host-private", "error", "The mail server is in a private network",
+        "{host} is in Keepstep's own network, and a user's mailbox may not be there.", _NOTHING_READ,
+        "Give a mail server on the internet, or let an administrator set KEEPSTEP_MAIL_PRIVATE_HOSTS=true.",
+    ),
+    Fault(
         "mailbox-busy", "warning", "The mail server asks for a pause",
         "The mail server {host} is asked too much: {detail}.", "The run waits and goes on by itself; nothing is lost.",
         "Nothing to do. If it stays so, close other mail programs of this account or take a longer interval.",

@@ -71,7 +71,8 @@ class AutoSync:
     async def put(
         self, kind: Kind, who: Identity, *, enabled: bool | None, interval: int | None, workspace: str | None = None
     ) -> Config:
-        """Change an owner's config; None leaves what is there. Enabling it makes the first sync due at once.
+        """Change an owner's config; None leaves what is there. Enabling it makes the first sync due at once, and one
+        that was off for less than an interval goes on with its next slot.
 
         Raises ``BadRequest`` for an interval that cannot be, ``NotAllowed`` and ``Conflict`` as ``get``.
         """
@@ -91,6 +92,8 @@ class AutoSync:
                 seconds=wanted.interval * kind.unit, by=who.name,
                 entities=self.entities.get(kind.integration, kind.entities),
             )  # fmt: skip
+            if found is not None and found.schedule_id is not None and wanted.enabled and not before.enabled:
+                await store.go_on(connection, found.schedule_id)
             await self._note(connection, kind, who, owner, workspace, before, wanted)
             after = await store.select(connection, kind.integration, owner)
             if after is not None and after.schedule_id is not None and kind.integration not in self.entities:

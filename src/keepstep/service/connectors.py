@@ -22,6 +22,8 @@ from keepstep.store.desk import shared_pacer
 
 READERS = 2
 """Processes that read reports, of all runs of this process: one heavy report keeps no other back."""
+ADDRESS, PASSWORD = "address", "password"
+"""Under which names an owner's mailbox stands among the owner's credentials; tokens have a name of their own."""
 Lend = Callable[[str], AbstractAsyncContextManager[tuple[Integration, Policy]]]
 """What a piece of work on an integration gets while it lasts: ``Connectors.lent``."""
 
@@ -96,7 +98,9 @@ class Connectors:
             raise BadRequest(f"{registered.title} is not connected.", fix="Its owner connects the account.")
         effective = self._in_effect(key, await self._preferences.chosen(), own, own=True)
         values = effective.values
-        if registered.per_owner and self._owners is not None:
+        if ADDRESS in own:
+            values = replace(values, base_url=own[ADDRESS], api_key=own.get(PASSWORD, ""))
+        if registered.per_owner and self._owners is not None and PASSWORD not in own:
             # Without a client no consent can be renewed: that is the administrator's to mend, and no owner reconnects.
             if values.client is None:
                 raise no_client(registered)

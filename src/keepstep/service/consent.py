@@ -42,6 +42,10 @@ class Consents:
     audit: Audit
     clock: Clock = field(default_factory=SystemClock)
 
+    async def is_possible(self, key: str) -> bool:
+        """Whether this application is known where consent to an integration is given."""
+        return (await self.setting(key))[0].client is not None
+
     async def begin(self, key: str, who: Identity, *, here: str, account: str = "", after: str = "") -> Begun:
         """Send a browser to give consent. ``here``: where it reached Keepstep; ``after``: where it goes in the end.
 

@@ -16,6 +16,7 @@ from keepstep.service.feed import Feed
 from keepstep.service.health_history import HealthHistory
 from keepstep.service.inspection import Inspection
 from keepstep.service.limits import Limits
+from keepstep.service.mailboxes import Mailboxes
 from keepstep.service.owners import OwnerConnections
 from keepstep.service.pinger import Pinger
 from keepstep.service.schedules import Schedules
@@ -45,6 +46,7 @@ class Service:
     agents: Agents
     owners: OwnerConnections
     consents: Consents
+    mailboxes: Mailboxes
     preferences: Preferences
     limits: Limits
     pinger: Pinger

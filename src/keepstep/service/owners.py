@@ -10,9 +10,10 @@ from typing import Annotated, Any, Generic, TypeVar
 
 from keepstep.dispatch.queue import Queue
 from keepstep.model.diagnosis import explained
-from keepstep.model.errors import BadRequest, Conflict, LockHeld, NotFound
+from keepstep.model.errors import BadRequest, Conflict, LockHeld, NotAllowed, NotFound
 from keepstep.model.integration import Mode
 from keepstep.model.run import RunRequest
+from keepstep.model.schedule import Identity, Role
 from keepstep.reliability.health import Health, of_owners
 from keepstep.reliability.span import ahead
 from keepstep.service.audit import Audit
@@ -26,7 +27,7 @@ MOST_LISTED = 500
 STATES = ("connected", "needs-connecting", "needs-reconnect", "paused")
 ConnectionState = Annotated[str, one_of(*STATES)]
 T = TypeVar("T")
-_TOKENS = "tokens"
+TOKENS = "tokens"
 """Under which name tokens stand among an owner's credentials, as JSON."""
 
 
@@ -200,6 +201,22 @@ class OwnerConnections:
         async with self.database.connection() as connection:
             return of_owners(**await store.troubles(connection, integration))
 
+    async def whose(self, who: Identity, user: str | None) -> str:
+        """The owner whom a caller means: themselves, and for an administrator anybody by id or name.
+
+        Raises ``NotAllowed`` for another's, ``NotFound``.
+        """
+        if not user or user == who.owner:
+            return who.owner
+        if who.role is not Role.ADMIN:
+            if user == who.name:
+                return who.owner
+            raise NotAllowed("This is somebody else's.", fix="Leave user out for your own, or ask an administrator.")
+        owner = await self.named(user)
+        if owner is None:
+            raise NotFound(f"There is no user {user[:80]}.", fix="List them with: keepstep user list")
+        return owner
+
     async def _known(self, integration: str, owner: str) -> OwnerLine:
         async with self.database.connection() as connection:
             rows = await store.select(connection, integration=integration, owner=owner)
@@ -221,45 +238,52 @@ class OwnerTokens(Generic[T]):
     async def load(self) -> T | None:
         """The tokens as they are stored now; None where there are none."""
         async with self.connections.database.connection() as connection:
-            return await self._opened(await store.sealed(connection, self.integration, self.owner))
+            return self._of(await self._opened(await store.sealed(connection, self.integration, self.owner)))
 
     @asynccontextmanager
     async def locked(self) -> AsyncIterator["HeldTokens[T]"]:
         """Keep everybody else from renewing them while the block lasts. What is saved counts once it has ended well."""
         async with self.connections.database.connection() as connection, connection.transaction():
             sealed = await store.sealed(connection, self.integration, self.owner, locked=True)
-            yield HeldTokens(self, connection, await self._opened(sealed))
+            values = await self._opened(sealed)
+            yield HeldTokens(self, connection, self._of(values), values)
 
-    async def _opened(self, sealed: bytes | None) -> T | None:
-        if sealed is None:
-            return None
-        name = _name(self.integration, self.owner)
-        values = await asyncio.to_thread(self.connections.vault.unseal, sealed, owner=name)
-        return self.read(json.loads(values[_TOKENS])) if _TOKENS in values else None
-
-    async def seal(self, tokens: T) -> bytes:
-        """The tokens, encrypted."""
-        values = {_TOKENS: json.dumps(self.write(tokens))}
+    async def seal(self, tokens: T, beside: Mapping[str, str] | None = None) -> bytes:
+        """The tokens, and what stands beside them, encrypted."""
+        values = {**(beside or {}), TOKENS: json.dumps(self.write(tokens))}
         name = _name(self.integration, self.owner)
         return await asyncio.to_thread(self.connections.vault.seal, values, owner=name)
 
-    async def put(self, tokens: T, *, by: str) -> None:
+    async def put(self, tokens: T, *, by: str, beside: Mapping[str, str] | None = None) -> None:
         """The owner has connected: what waits for it begins."""
-        values = {_TOKENS: json.dumps(self.write(tokens))}
+        values = {**(beside or {}), TOKENS: json.dumps(self.write(tokens))}
         await self.connections.connect(self.integration, self.owner, values, by=by)
+
+    async def _opened(self, sealed: bytes | None) -> dict[str, str]:
+        if sealed is None:
+            return {}
+        name = _name(self.integration, self.owner)
+        return await asyncio.to_thread(self.connections.vault.unseal, sealed, owner=name)
+
+    def _of(self, values: Mapping[str, str]) -> T | None:
+        return self.read(json.loads(values[TOKENS])) if TOKENS in values else None
 
 
 @dataclass(slots=True)
 class HeldTokens(Generic[T]):
-    """The tokens of one owner while nobody else may renew them, as they were read after the lock was had."""
+    """The tokens of one owner while nobody else may renew them, as they were read after the lock was had.
+
+    ``values``: all of the owner's credentials; what is no token stays as it is.
+    """
 
     place: OwnerTokens[T]
     connection: Connection
     tokens: T | None
+    values: Mapping[str, str]
 
     async def save(self, tokens: T) -> None:
         """Store others in their place."""
-        sealed = await self.place.seal(tokens)
+        sealed = await self.place.seal(tokens, self.values)
         await store.renew(self.connection, self.place.integration, self.place.owner, sealed)
         self.tokens = tokens
 

@@ -66,6 +66,11 @@ async def put(
         await connection.execute(_SQL["change"], {"schedule": schedule_id, **values})
 
 
+async def go_on(connection: Connection, schedule_id: int) -> None:
+    """What was turned on again waits for its next slot, where its last sync is no older than one interval."""
+    await connection.execute(_SQL["go_on"], {"schedule": schedule_id})
+
+
 async def rest(connection: Connection, schedule_id: int) -> None:
     """Let nothing of a schedule be due, although it is enabled."""
     await connection.execute(_SQL["rest"], {"schedule": schedule_id})

@@ -30,6 +30,17 @@ SET enabled = %(enabled)s, interval_seconds = %(seconds)s, entities = %(entities
 WHERE id = %(schedule)s
   AND (enabled, interval_seconds, entities) IS DISTINCT FROM (%(enabled)s, %(seconds)s::integer, %(entities)s::text[])
 
+-- name: go_on
+-- Turned off and on again within one interval: what it would read at once was read just now, or is being read.
+UPDATE keepstep.schedule_times t SET delta_at = n.at, due_at = least(n.at, t.full_at)
+FROM (SELECT keepstep.next_slot(now(), s.anchor_at, s.interval_seconds) AS at
+      FROM keepstep.schedules s LEFT JOIN keepstep.owner_standing o ON o.connection_id = s.connection_id
+      WHERE s.id = %(schedule)s AND (
+          o.last_success_at > now() - s.interval_seconds * interval '1 second'
+          OR EXISTS (SELECT FROM keepstep.runs r
+                     WHERE r.connection_id = s.connection_id AND r.state IN ('queued', 'running', 'waiting')))) n
+WHERE t.schedule_id = %(schedule)s
+
 -- name: rest
 DELETE FROM keepstep.schedule_times WHERE schedule_id = %(schedule)s
 

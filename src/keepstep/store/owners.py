@@ -66,6 +66,12 @@ async def select(
     return await (await connection.execute(_SQL["list"], given)).fetchall()
 
 
+async def named(connection: Connection, user: str) -> str | None:
+    """The owner of that id, or the user of that name; None where there is neither."""
+    row = await _one(connection, "named", user=user)
+    return None if row is None else str(row["owner_id"])
+
+
 async def counts(connection: Connection, *, integration: str | None = None) -> list[Row]:
     """How many connections of owners there are in each state."""
     return await (await connection.execute(_SQL["counts"], {"integration": integration})).fetchall()
@@ -76,12 +82,6 @@ async def troubles(connection: Connection, integration: str) -> Row:
     row = await _one(connection, "troubles", integration=integration)
     assert row is not None  # noqa: S101 - an aggregate returns a row
     return row
-
-
-async def named(connection: Connection, name: str) -> str | None:
-    """The owner who is called so, or whose id it is; None for nobody."""
-    row = await _one(connection, "named", name=name)
-    return None if row is None else str(row["owner"])
 
 
 async def history(connection: Connection, integration: str, owner: str, *, before: int | None, limit: int) -> list[int]:

@@ -65,6 +65,16 @@ WHERE c.owner_id IS NOT NULL
        (SELECT p.integration, p.owner_id, p.id FROM keepstep.connections p WHERE p.id = %(after)s))
 ORDER BY c.integration, c.owner_id, c.id LIMIT %(limit)s
 
+-- name: named
+-- An id before a name: nobody is meant instead of another user by taking that one's id as a name.
+SELECT found.owner_id FROM (
+    SELECT u.owner_id, 1 AS place FROM keepstep.users u WHERE u.owner_id = %(user)s
+    UNION ALL
+    (SELECT c.owner_id, 2 FROM keepstep.connections c WHERE c.owner_id = %(user)s LIMIT 1)
+    UNION ALL
+    SELECT u.owner_id, 3 FROM keepstep.users u WHERE lower(u.name) = lower(%(user)s)
+) found ORDER BY found.place LIMIT 1
+
 -- name: counts
 SELECT c.integration, c.state, count(*) AS n FROM keepstep.connections c
 WHERE c.owner_id IS NOT NULL AND (%(integration)s::text IS NULL OR c.integration = %(integration)s)
@@ -76,13 +86,6 @@ SELECT count(*) FILTER (WHERE c.state <> 'needs-connecting') AS connections,
        count(*) FILTER (WHERE c.state = 'connected' AND o.failures >= 3) AS failing
 FROM keepstep.connections c LEFT JOIN keepstep.owner_standing o ON o.connection_id = c.id AND o.failures >= 3
 WHERE c.owner_id IS NOT NULL AND c.integration = %(integration)s
-
--- name: named
--- A user by name, or whoever has connected something under this id.
-SELECT owner_id AS owner FROM keepstep.users WHERE name = %(name)s AND owner_id IS NOT NULL
-UNION ALL
-SELECT %(name)s WHERE EXISTS (SELECT FROM keepstep.connections WHERE owner_id = %(name)s)
-LIMIT 1
 
 -- name: history
 SELECT r.id FROM keepstep.runs r JOIN keepstep.connections c ON c.id = r.connection_id

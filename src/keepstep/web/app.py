@@ -14,6 +14,7 @@ from keepstep.web import (
     api_integrations,
     api_letters,
     api_log,
+    api_mailboxes,
     api_owners,
     api_settings,
     api_sync,
@@ -51,6 +52,7 @@ def create_app(service: Service, *, version: str, allowed: Collection[str] = ())
     app.include_router(api_settings.router(service))
     app.include_router(api_owners.router(service.owners))
     app.include_router(api_consent.router(service.consents))
+    app.include_router(api_mailboxes.router(service.mailboxes))
     app.include_router(api_sync_types.router(service.sync_types))
     app.include_router(api_auto_sync.router(service.auto_sync))
     rendered = Pages(version=version)

@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from fastapi import APIRouter, Query, Request, Response
 
-from keepstep.service.auto_sync import CONTACTS, KINDS, MAIL
+from keepstep.service.auto_sync import CONTACTS, KINDS, MAIL, Kind
 from keepstep.service.core import Service
 from keepstep.service.own_sync import own_sync
 from keepstep.service.owners import STATES
@@ -17,8 +17,8 @@ from keepstep.web.sign_in import HOME
 _PAGE = 50
 _Text = Annotated[str, Query(max_length=200, pattern=NO_NUL)]
 _State = Literal["", "connected", "needs-connecting", "needs-reconnect", "paused"]
-CONNECT = {CONTACTS.integration: f"/api/connections/{CONTACTS.integration}/connect"}
-"""Where a user's consent begins, for the integrations that ask for one."""
+MAIL_PAGE, CONTACTS_PAGE = "/settings/auto-sync", "/contacts"
+_BY_PASSWORD = (" with a password", "#mailbox")
 
 
 def router(service: Service, pages: Pages) -> APIRouter:
@@ -47,12 +47,23 @@ def _everybodys(routes: APIRouter, service: Service, pages: Pages) -> None:
 
 
 def _own(routes: APIRouter, service: Service, pages: Pages) -> None:
-    @routes.get("/contacts")
+    @routes.get(CONTACTS_PAGE)
     async def contacts(request: Request, who: Caller) -> Response:
         view = await own_sync(service, CONTACTS, who)
-        return shown(request, pages, "own_contacts", who, view=view, connect=CONNECT.get(CONTACTS.integration))
+        ways = [("", _consent(CONTACTS, CONTACTS_PAGE))]
+        return shown(request, pages, "own_contacts", who, view=view, connect=ways)
 
-    @routes.get("/settings/auto-sync")
+    @routes.get(MAIL_PAGE)
     async def mail(request: Request, who: Caller) -> Response:
         view = await own_sync(service, MAIL, who)
-        return shown(request, pages, "own_mail", who, view=view, connect=CONNECT.get(MAIL.integration))
+        gmail = _consent(MAIL, MAIL_PAGE) if await service.consents.is_possible(MAIL.integration) else ""
+        mailbox = await service.mailboxes.of(who.owner)
+        ways = [_BY_PASSWORD] if mailbox and mailbox.by == "imap" else []
+        ways = ways or [*([(" Gmail", gmail)] if gmail else []), _BY_PASSWORD]
+        account = "" if mailbox is None else mailbox.title
+        return shown(request, pages, "own_mail", who, view=view, connect=ways, gmail=gmail, account=account)
+
+
+def _consent(kind: Kind, after: str) -> str:
+    """Where a browser begins to give consent, and comes back from to a page of ours."""
+    return f"/api/connections/{kind.integration}/connect?next={after}"

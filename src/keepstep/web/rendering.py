@@ -81,10 +81,14 @@ def theme(request: Request) -> str:
 
 
 def wants_page(request: Request) -> bool:
-    """Whether a browser asks for something to show: then a problem is a page as well, or the way to sign in."""
+    """Whether a browser asks for something to show: then a problem is a page as well, or the way to sign in.
+
+    Of the API it opens only what begins and ends a consent.
+    """
+    path = request.url.path
     return (
         request.method in ("GET", "POST")
-        and not request.url.path.startswith("/api/")
+        and (not path.startswith("/api/") or path.startswith("/api/connections/"))
         and "hx-request" not in request.headers
         and "text/html" in request.headers.get("accept", "")
     )

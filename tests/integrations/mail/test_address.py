@@ -2,7 +2,7 @@
 
 import pytest
 
-from keepstep.integrations.mail.address import config_warnings, is_imap, place_of
+from keepstep.integrations.mail.address import address_of, config_warnings, is_imap, place_of
 from keepstep.integrations.mail.connector import Mail
 from keepstep.integrations.mail.gmail.connector import GOOGLE, Gmail, provider_for
 from keepstep.integrations.mail.message import Limits
@@ -34,6 +34,24 @@ def test_encryption_is_left_out_only_where_it_is_asked_for(address: str, port: i
     place = place_of(address)
 
     assert (place.port, place.security, place.folders) == (port, security, ())
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "imaps://anna%40example.test@imap.example.test:993/",
+        "imap://anna@mail.example.test:1430/INBOX,Clients%2F*,Perch%C3%A9,a%2Cb",
+        "imap://anna@[::1]:143/?security=none",
+        "imaps://anna%2Fb%3A@imap.example.test:993/?attachment_bytes=1000",
+    ],
+)
+def test_an_address_that_is_put_together_says_what_went_into_it(address: str) -> None:
+    place = place_of(address)
+    again = address_of(
+        place.user, place.host, port=place.port, security=place.security, folders=place.folders, limits=place.limits
+    )
+
+    assert (again, place_of(again)) == (address, place)
 
 
 def test_limits_stay_within_bounds() -> None:
@@ -74,7 +92,7 @@ async def test_the_registry_builds_what_the_address_asks_for(imap_server: Doveco
     mailbox.add(mail("one"))
     registered = integration("mail")
     address = f"imap://built%40example.test@127.0.0.1:{imap_server.port}/?security=none"
-    imap = registered.build(Values(address, PASSWORD))
+    imap = registered.build(Values(address, PASSWORD, private_hosts=True))
     gmail = registered.build(Values(registered.default_base_url, "token"))
 
     ping = await imap.ping()

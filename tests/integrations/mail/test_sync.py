@@ -21,7 +21,7 @@ from keepstep.service.shapes import RunSummary
 from tests.integrations.mail.gmail_account import GmailUpstream
 from tests.integrations.mail.truth import connector
 from tests.support.dovecot import Mailbox, mail
-from tests.support.sync import Sync, counts_of, entity_of
+from tests.support.sync import Listener, Sync, counts_of, entity_of
 from tests.support.truth import differences
 
 
@@ -31,15 +31,24 @@ class MailSync(Sync):
     def __init__(self, dsn: str, made: Callable[[], Mail | Gmail]) -> None:
         super().__init__(dsn, None, entities=(MESSAGES,))  # type: ignore[arg-type]
         self.commands = Commands(self.database, self.lent, {"mail": (MESSAGES,)})
+        self.key, self.owner = "mail", "anna"
         self._made = made
 
     def connector(self) -> Any:
         """A connector of its own for one run."""
         return self._made()
 
-    async def run(self, *entities: str, **options: Any) -> RunSummary:
-        """One run to its end."""
-        return await super().run("messages", **options)
+    async def run(
+        self, *entities: str, listener: Listener = lambda _event: None, **options: Any
+    ) -> RunSummary:  # fmt: skip
+        """One run of the mailbox's owner to its end: that which was given back, or a new one."""
+        self.events = []
+
+        def hear(event: Event) -> None:
+            self.events.append(event)
+            listener(event)
+
+        return await self.run_queued("messages", listener=hear, **options)
 
     async def rows(self, entity: str = "messages") -> dict[str, dict[str, Any]]:
         """All rows by key, deleted ones too."""

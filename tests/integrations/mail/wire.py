@@ -15,11 +15,18 @@ class Way:
         self.silent = False
         self.open = 0
         self.sessions = 0
+        self._ends: set[asyncio.StreamWriter] = set()
+
+    def cut(self) -> None:
+        """Break every connection."""
+        for writer in self._ends:
+            writer.transport.abort()
 
     async def _client(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.open += 1
         self.sessions += 1
         there, back = await asyncio.open_connection("127.0.0.1", self.there)
+        self._ends |= {writer, back}
         ways = [asyncio.ensure_future(self._up(reader, back)), asyncio.ensure_future(self._down(there, writer))]
         try:
             await asyncio.wait(ways, return_when=asyncio.FIRST_COMPLETED)
@@ -29,6 +36,7 @@ class Way:
             await asyncio.gather(*ways, return_exceptions=True)
             writer.transport.abort()
             back.transport.abort()
+            self._ends -= {writer, back}
             self.open -= 1
 
     async def _up(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

@@ -11,9 +11,9 @@
 The password, or the token, is no part of it.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields
-from urllib.parse import parse_qs, unquote
+from urllib.parse import parse_qs, quote, unquote, urlencode
 
 from keepstep.integrations.http import is_loopback, split_url
 from keepstep.integrations.mail.message import Limits
@@ -62,6 +62,21 @@ def place_of(base_url: str) -> Place:
         folders=tuple(folder for folder in folders if folder),
         limits=Limits(**{name: _within(name, number) for name, number in numbers.items()}),
     )
+
+
+def address_of(
+    user: str, host: str, *, port: int | None = None, security: Security = "tls", folders: Sequence[str] = (),
+    limits: Limits | None = None,
+) -> str:  # fmt: skip
+    """The address of a mailbox on an IMAP server; ``place_of`` says the same of it."""
+    scheme = "imaps" if security == "tls" else "imap"
+    at = f"[{host}]" if ":" in host else host
+    where = ",".join(quote(folder, safe="*") for folder in folders)
+    query = {"security": "none"} if security == "none" else {}
+    chosen, usual = limits or Limits(), Limits()
+    query |= {name: str(value) for name in sorted(_LIMITS) if (value := getattr(chosen, name)) != getattr(usual, name)}
+    address = f"{scheme}://{quote(user, safe='')}@{at}:{_PORTS[scheme] if port is None else port}/{where}"
+    return f"{address}?{urlencode(query)}" if query else address
 
 
 def _within(name: str, number: int) -> int:

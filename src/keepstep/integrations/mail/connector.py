@@ -111,6 +111,14 @@ class Mail:
             code=slowly.code if slow else "",
         )
 
+    async def folders(self) -> tuple[str, ...]:
+        """Log in, and name the folders that a reading takes. Asks once, as somebody waits. Raises ``UpstreamError``."""
+        found = chosen(await self._session.folders(max_attempts=1, patience=PING_PATIENCE), self._folders)
+        if not found:
+            facts = {**FACTS, "host": self._session.account.host, "path": ", ".join(self._folders) or "the mailbox"}
+            raise Permanent.named("folder-refused", facts={**facts, "detail": "there is no such folder"})
+        return tuple(folder.name for folder in found)
+
     async def check(self, endpoint: str, *, page_size: int = 1) -> Check:
         """Say in words what ``messages``, or one folder, holds. Never raises for what upstream does."""
         name = endpoint.strip().strip("/")

@@ -40,6 +40,7 @@ MESSAGES = Entity(
     ),
     # Numbers only rise: no message moves to where a reading has already been.
     can_shift=False,
+    owned=True,
 )
 """``hash`` is the message's own (SHA-256 of its bytes), beside the ``_hash`` of the row."""
 

@@ -19,6 +19,7 @@ from keepstep.integrations.http import is_loopback, verdict_of
 from keepstep.integrations.mail.blocking import beside
 from keepstep.integrations.mail.folders import Folder
 from keepstep.integrations.mail.imap_answers import Head, State, folder_of, head_of, state_of, words_of
+from keepstep.integrations.mail.reach import PublicClient
 from keepstep.integrations.mail.refusals import FACTS, named
 from keepstep.model.errors import AuthFailed, Permanent, Transient, UpstreamError
 from keepstep.reliability.clock import Clock
@@ -42,6 +43,7 @@ class Account:
     """One mailbox and how to get into it: by ``password``, or by a ``token`` for XOAUTH2 that is asked for when needed.
 
     ``renew``: the token was refused; whether there is a better one. ``security``: ``none`` is for this machine only.
+    ``public_only``: the host may be none of the network that Keepstep itself runs in.
     """
 
     host: str
@@ -51,6 +53,7 @@ class Account:
     password: str = field(default="", repr=False)
     token: Callable[[], Awaitable[str]] | None = field(default=None, repr=False)
     renew: Callable[[], Awaitable[bool]] | None = field(default=None, repr=False)
+    public_only: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,9 +87,9 @@ class Session:
 
     # Questions
 
-    async def folders(self) -> list[Folder]:
-        """All folders."""
-        found: Sequence[tuple[Any, Any, Any]] = await self.ask("LIST", lambda client: client.list_folders())
+    async def folders(self, **how: Any) -> list[Folder]:
+        """All folders. ``how``: as ``ask`` takes it."""
+        found: Sequence[tuple[Any, Any, Any]] = await self.ask("LIST", lambda client: client.list_folders(), **how)
         return [folder for one in found if (folder := folder_of(*one)) is not None]
 
     async def select(self, folder: Folder) -> State:
@@ -264,7 +267,8 @@ class Session:
     def _connected(self, cuts: int) -> IMAPClient:
         account, timeouts = self.account, self._timeouts
         context = self._ssl_context or ssl.create_default_context()
-        client = IMAPClient(
+        made = PublicClient if account.public_only else IMAPClient
+        client = made(
             account.host, account.port, ssl=account.security == "tls",
             ssl_context=context if account.security == "tls" else None,
             timeout=SocketTimeout(timeouts.connect, timeouts.silence),
@@ -283,8 +287,10 @@ class Session:
         self.requests += 1
         if self.account.token is not None:
             client.oauth2_login(self.account.user, self._secret)
-        else:
+        elif (self.account.user + self._secret).isascii():
             client.login(self.account.user, self._secret)
+        else:  # LOGIN takes no other letters
+            client.plain_login(self.account.user, self._secret)
         if client.has_capability("CONDSTORE") and client.has_capability("ENABLE"):
             client.enable("CONDSTORE")
 

@@ -8,8 +8,8 @@
 //   data-confirm is how many, with data-one or data-more
 //   data-why="..."   it cannot be pressed now, and this is why
 //
-// Fields: name="entities[]" gives a list, type=number a number, a checkbox a boolean; an empty one is left out, unless
-// it says data-empty="null".
+// Fields: name="entities[]" gives a list, data-type="list" one of what commas part, type=number a number, a checkbox a
+// boolean; an empty one is left out, unless it says data-empty="null".
 import { ask } from "./dialogs.js";
 import { toast } from "./toasts.js";
 import { learn } from "./clock.js";
@@ -61,6 +61,8 @@ function fields(form) {
       body[name] = input.checked;
     } else if (input.type === "radio") {
       if (input.checked) body[name] = input.value;
+    } else if (input.value !== "" && input.dataset.type === "list") {
+      body[name] = input.value.split(",").map((one) => one.trim()).filter(Boolean);
     } else if (input.value !== "") {
       body[name] = input.type === "number" || input.dataset.type === "number" ? Number(input.value) : input.value;
     } else if (input.dataset.empty === "null") {
