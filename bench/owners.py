@@ -14,8 +14,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import structlog
+from tests.support import crowd
 
-from bench import crowd, looks
+from bench import looks
 from bench.dispatch import home
 from bench.report import about, machine
 from bench.results import HEAD, Result, line

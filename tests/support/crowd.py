@@ -71,7 +71,8 @@ _STEPS = (
     """,
     """
     INSERT INTO keepstep.limits (connection_id, state)
-    SELECT id, '{"breaker": {"failures": 0}, "budgets": {}}' FROM keepstep.connections
+    SELECT id, '{"at": 1790000000.5, "ramp": {"width": 2, "rested_at": 1790000000.4}, "next_start": 1790000000.25}'
+    FROM keepstep.connections
     """,
 )  # fmt: skip
 
