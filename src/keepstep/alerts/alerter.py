@@ -104,8 +104,7 @@ class Alerter:
             found = await self._found(connection, arrangement, service, now)
             open_alerts = [(row["id"], row["connection_id"], row["rule"]) for row in await store.open_ones(connection)]
             decision = decide(found, open_alerts)
-            for finding in decision.standing:
-                await store.begin(connection, _as_row(finding))
+            await store.begin(connection, [_as_row(finding) for finding in decision.standing])
             await store.end(connection, decision.ended)
             if arrangement.channels:
                 await self._tell(connection, arrangement, now)
@@ -184,5 +183,5 @@ def _as_row(finding: Finding) -> dict[str, object]:
     return {
         "connection": finding.connection_id, "rule": finding.rule, "severity": finding.severity,
         "title": finding.title, "detail": finding.detail, "impact": finding.impact, "fix": finding.fix,
-        "since": finding.since,
+        "since": finding.since.isoformat(),
     }  # fmt: skip

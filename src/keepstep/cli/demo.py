@@ -87,7 +87,7 @@ async def _welcome(service: "Service", site: Site) -> None:
     from keepstep.model.schedule import Role
 
     password, by = secrets.token_urlsafe(9), arguments.actor()
-    known = next((user for user in await service.accounts.users() if user.name == USER), None)
+    known = await service.accounts.user_named(USER)
     if known is None:
         await service.accounts.add_user(USER, password, Role.ADMIN, by=by)
     else:

@@ -40,7 +40,7 @@ def add(context: typer.Context, name: Name, role: arguments.RoleName = "viewer",
 
 def list_(context: typer.Context, json: arguments.Json = False) -> None:
     """List the users by name."""
-    found = ask(parts_of(context), lambda service: service.accounts.users())
+    found = ask(parts_of(context), _all)
     if json:
         render.emit(found)
     elif not found:
@@ -87,12 +87,19 @@ def remove(context: typer.Context, name: Name, json: arguments.Json = False) -> 
         render.say(f"{user.name} is removed.")
 
 
+async def _all(service: "Service") -> list["User"]:
+    found: list[User] = []
+    while page := await service.accounts.users(after=found[-1].id if found else None):
+        found += page
+    return found
+
+
 async def _named(service: "Service", name: str) -> "User":
-    users = await service.accounts.users()
-    for user in users:
-        if user.name.lower() == name.strip().lower():
-            return user
-    raise Usage(f"There is no user {name!r}.", fix=arguments.suggestion(name, [user.name for user in users]))
+    user = await service.accounts.user_named(name)
+    if user is None:
+        some = await service.accounts.users()
+        raise Usage(f"There is no user {name!r}.", fix=arguments.suggestion(name, [user.name for user in some]))
+    return user
 
 
 def _password() -> str:

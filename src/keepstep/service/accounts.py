@@ -21,6 +21,8 @@ from keepstep.service.tokens import ADMIN_TOKEN, RoleName, Tokens, digest, token
 from keepstep.store import accounts as store
 from keepstep.store.db import Database
 
+MOST_LISTED = 1000
+
 
 @dataclass(frozen=True, slots=True)
 class Limits:
@@ -126,10 +128,28 @@ class Accounts:
             if (name := await store.end_session(connection, digest(session))) is not None:
                 await self._audit.record(name, "logout", {}, "ok", within=connection)
 
-    async def users(self) -> list[User]:
-        """All users by name."""
+    async def users(self, *, search: str = "", after: int | None = None, limit: int = MOST_LISTED) -> list[User]:
+        """Users by name. ``after``: only those behind the one of that id."""
+        most = min(max(limit, 1), MOST_LISTED)
         async with self._database.connection() as connection:
-            return [User(**row) for row in await store.users(connection)]
+            rows = await store.users(connection, search=search.strip() or None, after=after, limit=most)
+        return [User(**row) for row in rows]
+
+    async def count_users(self) -> int:
+        """How many there are."""
+        async with self._database.connection() as connection:
+            return await store.count_users(connection)
+
+    async def user(self, user_id: int) -> User:
+        """The user of that id. Raises ``NotFound``."""
+        async with self._database.connection() as connection:
+            return _shown(await store.user_by_id(connection, user_id), user_id)
+
+    async def user_named(self, name: str) -> User | None:
+        """The user of that name, in whatever case."""
+        async with self._database.connection() as connection:
+            row = await store.user_named(connection, name.strip())
+        return None if row is None else _shown(row, row["id"])
 
     async def add_user(self, name: str, password: str, role: Role, *, by: str) -> User:
         """A new user. Raises ``BadRequest``, ``Conflict`` for a name that is taken."""
@@ -213,6 +233,12 @@ class Accounts:
 
 def _user(row: Mapping[str, Any]) -> Identity:
     return Identity(row["name"], Role(row["role"]), row["id"], owner=row["owner_id"])
+
+
+def _shown(row: Mapping[str, Any] | None, user_id: int) -> User:
+    if row is None:
+        raise _no_user(user_id)
+    return User(**{name: row[name] for name in User.model_fields})
 
 
 def _of_name(name: str) -> str:

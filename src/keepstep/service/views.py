@@ -131,7 +131,7 @@ class Views:
         ]
 
     async def checkpoints(self) -> list[CheckpointView]:
-        """Every entity that was ever read, with its unfinished readings."""
+        """Every entity of shared connections that was ever read, with its unfinished readings."""
         async with self._database.connection() as connection:
             states = await checkpoints.all_states(connection)
             saved = await checkpoints.all_checkpoints(connection)

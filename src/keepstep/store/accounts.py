@@ -15,9 +15,16 @@ async def add_user(connection: Connection, *, name: str, password_hash: str, rol
     return await _one(connection, "add_user", name=name, hash=password_hash, role=role)
 
 
-async def users(connection: Connection) -> list[Row]:
-    """All users by name."""
-    return await (await connection.execute(_SQL["users"])).fetchall()
+async def users(connection: Connection, *, search: str | None, after: int | None, limit: int) -> list[Row]:
+    """Users by name. ``after``: only those behind the one of that id."""
+    given = {"search": search, "after": after, "limit": limit}
+    return await (await connection.execute(_SQL["users"], given)).fetchall()
+
+
+async def count_users(connection: Connection) -> int:
+    """How many there are."""
+    row = await _one(connection, "count_users")
+    return int(row["n"]) if row else 0
 
 
 async def user_named(connection: Connection, name: str) -> Row | None:

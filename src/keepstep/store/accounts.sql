@@ -4,13 +4,20 @@ ON CONFLICT (lower(name)) DO NOTHING
 RETURNING id, name, role, created_at, last_login_at
 
 -- name: users
-SELECT id, name, role, created_at, last_login_at FROM keepstep.users ORDER BY lower(name)
+-- Page by page in the order of their names: those whom another application signs in may be a hundred thousand.
+SELECT id, name, role, created_at, last_login_at FROM keepstep.users
+WHERE (%(search)s::text IS NULL OR strpos(lower(name), lower(%(search)s)) > 0)
+  AND (%(after)s::bigint IS NULL OR lower(name) > (SELECT lower(p.name) FROM keepstep.users p WHERE p.id = %(after)s))
+ORDER BY lower(name) LIMIT %(limit)s
+
+-- name: count_users
+SELECT count(*) AS n FROM keepstep.users
 
 -- name: user_named
-SELECT id, name, role, password_hash FROM keepstep.users WHERE lower(name) = lower(%(name)s)
+SELECT id, name, role, password_hash, created_at, last_login_at FROM keepstep.users WHERE lower(name) = lower(%(name)s)
 
 -- name: user_by_id
-SELECT id, name, role, password_hash FROM keepstep.users WHERE id = %(id)s
+SELECT id, name, role, password_hash, created_at, last_login_at FROM keepstep.users WHERE id = %(id)s
 
 -- name: change_user
 UPDATE keepstep.users

@@ -33,9 +33,10 @@ async def open_ones(connection: Connection) -> list[Row]:
     return await _rows(connection, "open", {})
 
 
-async def begin(connection: Connection, alert: Mapping[str, object]) -> None:
-    """Open an alert, or bring the words of the open one up to date."""
-    await connection.execute(_QUERIES["begin"], alert)
+async def begin(connection: Connection, alerts: Sequence[Mapping[str, object]]) -> None:
+    """Open alerts, or bring the words of those that are open up to date."""
+    if alerts:
+        await connection.execute(_QUERIES["begin"], {"found": Jsonb([dict(alert) for alert in alerts])})
 
 
 async def end(connection: Connection, ids: Sequence[int]) -> None:

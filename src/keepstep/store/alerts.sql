@@ -2,23 +2,23 @@
 -- Every connection as the rules look at it, from the newest rows of each kind; of those with credentials of their owner,
 -- who may be a hundred thousand, the ones that something is wrong with.
 WITH watched AS (
-    SELECT * FROM keepstep.connections WHERE NOT own_credentials
+    SELECT id FROM keepstep.connections WHERE NOT own_credentials
     UNION
-    SELECT * FROM keepstep.connections WHERE refused_at IS NOT NULL
+    SELECT id FROM keepstep.connections WHERE refused_at IS NOT NULL
     UNION
-    SELECT c.* FROM keepstep.connections c JOIN keepstep.owner_standing o ON o.connection_id = c.id WHERE o.failures >= 3
+    SELECT connection_id FROM keepstep.owner_standing WHERE failures >= 3
     UNION
-    SELECT c.* FROM keepstep.connections c WHERE c.id IN (SELECT h.connection_id FROM keepstep.held_deletions h WHERE h.state = 'open')
+    SELECT connection_id FROM keepstep.held_deletions WHERE state = 'open'
 )
 SELECT c.id AS connection_id, c.integration, c.owner_id, c.created_at,
-       EXISTS (SELECT FROM keepstep.schedules s WHERE s.connection_id = c.id AND s.enabled) AS scheduled,
+       coalesce((SELECT true FROM keepstep.schedules s WHERE s.connection_id = c.id AND s.enabled LIMIT 1), false) AS scheduled,
        last.state AS last_state, last.error ->> 'code' AS last_code, last.error ->> 'message' AS last_message,
        last.error ->> 'fix' AS last_fix, last.finished_at AS last_finished_at, good.finished_at AS last_success,
        nightly.state AS nightly_state, nightly.created_at AS nightly_at, nightly.error ->> 'message' AS nightly_message,
        missed.full_at AS nightly_missed_at, held.entities AS held, held.rows AS held_rows, held.since AS held_since,
        letters.open AS open_letters, letters.since AS letters_since, l.state -> 'breaker' AS breaker,
        c.own_credentials, c.refused_at, c.refused_reason, o.failures, o.last_failure_at
-FROM watched c
+FROM watched w JOIN keepstep.connections c ON c.id = w.id
 LEFT JOIN keepstep.owner_standing o ON o.connection_id = c.id
 LEFT JOIN keepstep.limits l ON l.connection_id = c.id
 LEFT JOIN LATERAL (
@@ -67,8 +67,15 @@ SELECT now() AS now, (SELECT at FROM keepstep.ticks WHERE name = 'dispatcher') A
 SELECT id, connection_id, rule FROM keepstep.alerts WHERE ended_at IS NULL
 
 -- name: begin
+-- All of them at once, and those that stand as they stood are left alone: a thousand owners may wait for a reconnect for days.
 INSERT INTO keepstep.alerts (connection_id, rule, severity, title, detail, impact, fix, since)
-VALUES (%(connection)s, %(rule)s, %(severity)s, %(title)s, %(detail)s, %(impact)s, %(fix)s, %(since)s)
+SELECT f.connection, f.rule, f.severity, f.title, f.detail, f.impact, f.fix, f.since
+FROM jsonb_to_recordset(%(found)s::jsonb) AS f (connection bigint, rule text, severity text, title text, detail text, impact text,
+                                               fix text, since timestamptz)
+WHERE NOT EXISTS (
+    SELECT FROM keepstep.alerts a
+    WHERE coalesce(a.connection_id, 0) = coalesce(f.connection, 0) AND a.rule = f.rule AND a.ended_at IS NULL
+      AND (a.severity, a.title, a.detail, a.fix) IS NOT DISTINCT FROM (f.severity, f.title, f.detail, f.fix))
 ON CONFLICT (coalesce(connection_id, 0), rule) WHERE ended_at IS NULL
 DO UPDATE SET severity = excluded.severity, title = excluded.title, detail = excluded.detail, fix = excluded.fix
 WHERE (alerts.severity, alerts.title, alerts.detail, alerts.fix)

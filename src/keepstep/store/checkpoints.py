@@ -47,7 +47,7 @@ async def drop(connection: Connection, connection_id: int, entity: str, mode: Mo
 
 
 async def all_checkpoints(connection: Connection) -> list[dict[str, Any]]:
-    """Every unfinished reading."""
+    """Every unfinished reading of the connections that all share."""
     return await (await connection.execute(_QUERIES["list"])).fetchall()
 
 
@@ -59,7 +59,7 @@ async def state(connection: Connection, connection_id: int, entity: str) -> dict
 
 
 async def all_states(connection: Connection) -> list[dict[str, Any]]:
-    """What is known of every entity."""
+    """What is known of every entity of the connections that all share."""
     return await (await connection.execute(_QUERIES["states"])).fetchall()
 
 

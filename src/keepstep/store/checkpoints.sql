@@ -15,16 +15,20 @@ WHERE connection_id = %(connection)s AND entity = %(entity)s AND mode = %(mode)s
 RETURNING progress
 
 -- name: list
+-- Of the connections that all share: those of owners may be a hundred thousand, and their runs tell how they stand.
 SELECT c.integration, c.owner_id, k.entity, k.mode, k.cursor, k.progress, k.run_id, k.started_at, k.updated_at
-FROM keepstep.checkpoints k JOIN keepstep.connections c ON c.id = k.connection_id ORDER BY c.integration, k.entity, k.mode
+FROM keepstep.checkpoints k JOIN keepstep.connections c ON c.id = k.connection_id WHERE c.owner_id IS NULL
+ORDER BY c.integration, k.entity, k.mode
 
 -- name: state
 SELECT watermark, facts, last_full_at, last_delta_at FROM keepstep.entity_states
 WHERE connection_id = %(connection)s AND entity = %(entity)s
 
 -- name: states
+-- Of the same connections.
 SELECT c.integration, c.owner_id, s.entity, s.watermark, s.facts, s.last_full_at, s.last_delta_at
-FROM keepstep.entity_states s JOIN keepstep.connections c ON c.id = s.connection_id ORDER BY c.integration, s.entity
+FROM keepstep.entity_states s JOIN keepstep.connections c ON c.id = s.connection_id WHERE c.owner_id IS NULL
+ORDER BY c.integration, s.entity
 
 -- name: put_facts
 INSERT INTO keepstep.entity_states (connection_id, entity, facts) VALUES (%(connection)s, %(entity)s, %(facts)s)

@@ -27,7 +27,7 @@ VALUES (clock_timestamp(), %(connection)s, %(limit)s, %(remaining)s, %(reset)s, 
 -- name: current
 SELECT c.integration, c.owner_id, l.state::text AS state, extract(epoch FROM clock_timestamp())::float8 AS now
 FROM keepstep.limits l JOIN keepstep.connections c ON c.id = l.connection_id
-WHERE %(integration)s::text IS NULL OR (c.integration = %(integration)s AND c.owner_id IS NOT DISTINCT FROM %(owner)s)
+WHERE %(integration)s::text IS NULL OR (c.integration = %(integration)s AND coalesce(c.owner_id, '') = coalesce(%(owner)s, ''))
 ORDER BY c.integration, c.owner_id NULLS FIRST
 
 -- name: samples
@@ -35,7 +35,7 @@ ORDER BY c.integration, c.owner_id NULLS FIRST
 SELECT * FROM (
     SELECT s.ts, s."limit", s.remaining, s.reset, s.waited_ms, s.cause
     FROM keepstep.rate_samples s JOIN keepstep.connections c ON c.id = s.connection_id
-    WHERE c.integration = %(integration)s AND c.owner_id IS NOT DISTINCT FROM %(owner)s
+    WHERE c.integration = %(integration)s AND coalesce(c.owner_id, '') = coalesce(%(owner)s, '')
       AND s.ts > now() - make_interval(secs => %(seconds)s::float8)
     ORDER BY s.ts DESC, s.id DESC LIMIT %(most)s
 ) newest ORDER BY ts

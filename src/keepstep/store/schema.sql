@@ -791,7 +791,8 @@ END) STORED NOT NULL,
     CONSTRAINT connections_owner_check CHECK ((owner_id <> ''::text)),
     CONSTRAINT connections_paused_check CHECK ((((paused_at IS NULL) = (paused_by IS NULL)) AND ((paused_at IS NULL) = (paused_reason IS NULL)))),
     CONSTRAINT connections_refused_check CHECK (((refused_at IS NULL) = (refused_reason IS NULL)))
-);
+)
+WITH (fillfactor='80');
 
 COMMENT ON COLUMN keepstep.connections.env_given IS 'what the environment gives: credentials, base_url';
 
@@ -1527,6 +1528,14 @@ CREATE INDEX connections_owned ON keepstep.connections USING btree (integration,
 
 CREATE INDEX connections_refused ON keepstep.connections USING btree (id) WHERE (refused_at IS NOT NULL);
 
+CREATE INDEX connections_shared ON keepstep.connections USING btree (integration) WHERE (owner_id IS NULL);
+
+CREATE INDEX connections_states ON keepstep.connections USING btree (integration, state) WHERE (owner_id IS NOT NULL);
+
+CREATE INDEX connections_unwell ON keepstep.connections USING btree (integration, owner_id, id) WHERE ((owner_id IS NOT NULL) AND (state <> 'connected'::text));
+
+CREATE INDEX connections_watched ON keepstep.connections USING btree (id) WHERE (NOT own_credentials);
+
 CREATE INDEX dead_letters_newest ON keepstep.dead_letters USING btree (entity, state, id DESC);
 
 CREATE INDEX dead_letters_of_run ON keepstep.dead_letters USING btree (run_id);
@@ -1557,7 +1566,7 @@ CREATE UNIQUE INDEX held_deletions_one_open ON keepstep.held_deletions USING btr
 
 CREATE INDEX login_failures_recent ON keepstep.login_failures USING btree (what, at);
 
-CREATE INDEX owner_standing_failing ON keepstep.owner_standing USING btree (connection_id) WHERE (failures >= 3);
+CREATE INDEX owner_standing_failing ON keepstep.owner_standing USING btree (connection_id) WHERE (failures > 0);
 
 CREATE INDEX pings_newest ON keepstep.pings USING btree (connection_id, id DESC);
 

@@ -34,11 +34,23 @@ WHERE r.state IN ('queued', 'running', 'waiting') GROUP BY 1, 2
 SELECT coalesce(greatest(extract(epoch FROM now() - min(due_at)), 0), 0)::double precision AS seconds FROM keepstep.schedule_times
 
 -- name: limits
--- What is told of each upstream's limits, without what is needed to keep to them; alike ones together.
-SELECT c.integration,
-       (SELECT coalesce(jsonb_object_agg(key, value), '{}') FROM jsonb_each(l.state) WHERE key IN ('breaker', 'budgets'))::text AS state,
-       count(*) AS connections
-FROM keepstep.limits l JOIN keepstep.connections c ON c.id = l.connection_id GROUP BY 1, 2
+-- What is told of each upstream's limits, without what is needed to keep to them; alike ones together. Most of a hundred
+-- thousand have a breaker that is closed, and nothing else to tell.
+WITH telling AS MATERIALIZED (
+    SELECT l.connection_id, jsonb_strip_nulls(jsonb_build_object('breaker', l.state -> 'breaker', 'budgets', l.state -> 'budgets'))::text AS state
+    FROM keepstep.limits l WHERE l.state -> 'breaker' ? 'reopens_at' OR l.state ? 'budgets'
+), told AS MATERIALIZED (
+    SELECT c.integration, t.state, count(*) AS connections FROM telling t JOIN keepstep.connections c ON c.id = t.connection_id GROUP BY 1, 2
+)
+SELECT integration, state, connections FROM told
+UNION ALL
+SELECT n.integration, '{}', n.all - (SELECT coalesce(sum(t.connections), 0) FROM told t WHERE t.integration = n.integration)::bigint FROM (
+    SELECT integration, sum(n)::bigint AS "all" FROM (
+        SELECT integration, count(*) AS n FROM keepstep.connections WHERE owner_id IS NOT NULL GROUP BY 1
+        UNION ALL
+        SELECT integration, count(*) FROM keepstep.connections WHERE owner_id IS NULL GROUP BY 1
+    ) both_kinds GROUP BY 1
+) n
 
 -- name: open_letters
 SELECT c.integration, d.entity, count(*) AS letters

@@ -14,7 +14,7 @@ from keepstep.service.tokens import NewToken, RoleName, Token, Tokens
 from keepstep.service.vault import Credentials, CredentialsSet
 from keepstep.web.guard import SESSION_COOKIE, session_cookie
 from keepstep.web.openapi import problems
-from keepstep.web.parameters import NO_NUL
+from keepstep.web.parameters import NO_NUL, Limit, Number
 from keepstep.web.security import Admin, Caller, anyone, needs
 
 Id = Annotated[int, Path(ge=1, le=2**63 - 1)]
@@ -133,9 +133,13 @@ def _sign_in(accounts: Accounts) -> APIRouter:
 def _users(accounts: Accounts) -> APIRouter:
     routes = APIRouter(prefix="/api/admin/users", tags=["users"])
 
-    @routes.get("", summary="All users by name", dependencies=[needs(Role.ADMIN)])
-    async def users() -> list[User]:
-        return await accounts.users()
+    @routes.get("", summary="Users by name, page by page", dependencies=[needs(Role.ADMIN)])
+    async def users(
+        search: Annotated[str, Query(max_length=200, pattern=NO_NUL, description="Part of a name.")] = "",
+        after: Annotated[Number | None, Query(description="Only those behind the one of this id.")] = None,
+        limit: Limit = 1000,
+    ) -> list[User]:
+        return await accounts.users(search=search, after=after, limit=limit)
 
     @routes.post("", summary="Add a user", status_code=201, responses=problems(409))
     async def add(body: NewUser, who: Admin) -> User:

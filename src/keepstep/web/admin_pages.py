@@ -1,6 +1,7 @@
 """Pages of whoever looks after Keepstep: the raw state with a run by hand, users and tokens, and one's own account."""
 
 from typing import Annotated
+from urllib.parse import urlencode
 
 from fastapi import APIRouter, Query, Request, Response
 from fastapi.responses import RedirectResponse
@@ -8,11 +9,13 @@ from fastapi.responses import RedirectResponse
 from keepstep.model.errors import NotFound
 from keepstep.service.control_center import ControlCenter
 from keepstep.service.core import Service
-from keepstep.web.parameters import Id, IntegrationKey
+from keepstep.service.lists import LISTED
+from keepstep.web.parameters import NO_NUL, Id, IntegrationKey, Older
 from keepstep.web.rendering import Pages
 from keepstep.web.security import Admin, Caller, Viewer
 from keepstep.web.side_pages import shown
 
+_Text = Annotated[str, Query(max_length=200, pattern=NO_NUL)]
 RAW = {
     "status": ("Status", "/api/admin/sync/status?integration={key}"),
     "schedule": ("Schedule", "/api/admin/sync/schedule?integration={key}"),
@@ -57,9 +60,13 @@ def _accounts(routes: APIRouter, service: Service, pages: Pages) -> None:
     accounts = service.accounts
 
     @routes.get("/admin/users")
-    async def users(request: Request, who: Admin) -> Response:
-        found = await accounts.users()
-        return shown(request, pages, "users", who, users=found, tokens=await accounts.tokens.all(), me=who.user_id)
+    async def users(request: Request, who: Admin, search: _Text = "", after: Older = "") -> Response:
+        found = await accounts.users(search=search, after=int(after) if after else None, limit=LISTED + 1)
+        return shown(
+            request, pages, "users", who, users=found[:LISTED], more=len(found) > LISTED,
+            count=await accounts.count_users(), chosen={"search": search, "after": after},
+            tokens=await accounts.tokens.all(), me=who.user_id,
+        )  # fmt: skip
 
     @routes.get("/admin/tokens")
     async def tokens(_who: Admin) -> Response:
@@ -67,11 +74,11 @@ def _accounts(routes: APIRouter, service: Service, pages: Pages) -> None:
 
     @routes.get("/admin/users/{user_id}")
     async def user(request: Request, who: Admin, user_id: Id) -> Response:
-        found = next((one for one in await accounts.users() if one.id == user_id), None)
-        if found is None:
-            raise NotFound(f"There is no user {user_id}.", fix="They may have been removed: look at the list again.")
+        found = await accounts.user(user_id)
         if "hx-request" not in request.headers:
-            return RedirectResponse(f"/admin/users#user-{user_id}", 303)
+            many = await accounts.count_users() > LISTED
+            query = f"?{urlencode({'search': found.name})}" if many else ""
+            return RedirectResponse(f"/admin/users{query}#user-{user_id}", 303)
         return pages.fragment(request, "user_drawer", who, user=found, me=who.user_id)
 
     @routes.get("/account")
