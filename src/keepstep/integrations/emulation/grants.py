@@ -15,6 +15,9 @@ from keepstep.integrations.emulation.answers import Answer
 
 CODE_SECONDS = 600.0
 DAY = 86400.0
+CONSENT_PATHS = ("/o/oauth2/auth", "/o/oauth2/v2/auth")
+TOKEN_PATH = "/token"  # noqa: S105 - a path
+REVOKE_PATHS = ("/revoke", "/o/oauth2/revoke")
 _GONE = "Token has been expired or revoked."
 
 
@@ -112,6 +115,16 @@ class Grants:
         """End every access token now; the refresh tokens stay."""
         for grant in self._grants:
             grant.access.clear()
+
+    def answer(self, method: str, path: str, query: Mapping[str, str], form: Mapping[str, str]) -> Answer | None:
+        """The answer to one request; None where it is for none of these endpoints."""
+        if method == "GET" and path in CONSENT_PATHS:
+            return self.consent(query)
+        if method == "POST" and path == TOKEN_PATH:
+            return self.token(form)
+        if method == "POST" and path in REVOKE_PATHS:
+            return self.revoke({**query, **form})
+        return None
 
     def consent(self, query: Mapping[str, str]) -> Answer:
         """The consent page, answered at once as the switch ``consent`` says: back to the application's address."""

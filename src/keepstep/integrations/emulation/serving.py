@@ -42,6 +42,13 @@ async def sent(request: web.BaseRequest, answer: Answer, *, date: str) -> web.St
     return response
 
 
+async def form_of(request: web.BaseRequest) -> dict[str, str]:
+    """The fields of a form; none where a request is no POST."""
+    if request.method != "POST":
+        return {}
+    return {name: value for name, value in (await request.post()).items() if isinstance(value, str)}
+
+
 def broken(request: web.BaseRequest, *, hard: bool) -> web.StreamResponse:
     """Break the connection instead of answering: with a reset, or by closing it in silence."""
     transport = request.transport

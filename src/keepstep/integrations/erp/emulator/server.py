@@ -15,7 +15,7 @@ from aiohttp import web
 
 from keepstep.integrations.emulation.answers import Answer
 from keepstep.integrations.emulation.faults import http_date
-from keepstep.integrations.emulation.serving import broken, is_loopback, sent, serving
+from keepstep.integrations.emulation.serving import broken, form_of, is_loopback, sent, serving
 from keepstep.integrations.erp.emulator.commands import EmulatorCommands, Request
 from keepstep.integrations.erp.emulator.desk import BASE, COOKIE, Target
 from keepstep.integrations.erp.emulator.faults import Fault
@@ -42,7 +42,7 @@ class ErpEmulator(EmulatorCommands):
         """Answer one request and put it on record."""
         if request.path.startswith(PREFIX):
             return await self._control(request)
-        form = await _form_of(request)
+        form = await form_of(request)
         target = self.desk.target_of(request.method, request.path, form)
         known = self.begin(target.step, target.report, target.agent)
         try:
@@ -112,12 +112,6 @@ class ErpEmulator(EmulatorCommands):
         if route not in commands:
             raise ValueError(f"there is no command {route!r}; there are faults, {', '.join(commands)}")
         return commands[route](**body) or {"ok": True}
-
-
-async def _form_of(request: web.BaseRequest) -> dict[str, str]:
-    if request.method != "POST" or request.path.startswith(PREFIX):
-        return {}
-    return {name: value for name, value in (await request.post()).items() if isinstance(value, str)}
 
 
 async def serve_forever(

@@ -1,4 +1,4 @@
-"""Google's own answers besides data: ``google.rpc.Status`` in JSON, and the errors of OAuth."""
+"""Google's own answers besides data: ``google.rpc.Status`` in JSON."""
 
 from typing import Any
 
@@ -41,13 +41,3 @@ def expired(form: str) -> Answer:
     code = 410 if form == "410" else 400
     status = "FAILED_PRECONDITION" if form == "400-failed-precondition" else ""
     return error(code, _EXPIRED, reason="EXPIRED_SYNC_TOKEN", status=status)
-
-
-def oauth_error(code: int, name: str, description: str) -> Answer:
-    """An error of the token endpoint."""
-    return Answer(code, encode({"error": name, "error_description": description}))
-
-
-def as_json(value: Any) -> Answer:
-    """A good answer."""
-    return Answer(200, encode(value))

@@ -57,7 +57,7 @@ class Api:
         if grant is None:
             words = "Request had invalid authentication credentials. Expected OAuth 2 access token."
             return answers.error(401, words)
-        if not grant.reads_contacts:
+        if not grant.scopes & self._commands.grants.scopes:
             words = "Request had insufficient authentication scopes."
             return answers.error(403, words, reason="ACCESS_TOKEN_SCOPE_INSUFFICIENT")
         account = self._commands.account(grant.account)

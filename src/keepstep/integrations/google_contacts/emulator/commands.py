@@ -8,13 +8,15 @@ from typing import Any
 import msgspec
 
 from keepstep.integrations.emulation.faults import FaultBook
+from keepstep.integrations.emulation.grants import DAY, Grants
 from keepstep.integrations.emulation.requests import Request, RequestLog
 from keepstep.integrations.google_contacts.emulator.account import Account
 from keepstep.integrations.google_contacts.emulator.faults import Fault
-from keepstep.integrations.google_contacts.emulator.grants import DAY, Grants
 from keepstep.integrations.google_contacts.emulator.options import SEED_FIELDS, EmulatorOptions
 from keepstep.integrations.google_contacts.emulator.quotas import Quotas
 from keepstep.integrations.google_contacts.emulator.tokens import SyncToken
+
+SCOPES = frozenset(f"https://www.googleapis.com/auth/contacts{end}" for end in ("", ".readonly"))
 
 
 class EmulatorCommands:
@@ -26,7 +28,7 @@ class EmulatorCommands:
         self.options = options or EmulatorOptions()
         self.faults: FaultBook[Fault] = FaultBook()
         self.quotas = Quotas(time.monotonic)
-        self.grants = Grants(lambda: self.options, self.now)
+        self.grants = Grants(SCOPES, lambda: self.options, self.now)
         self.log = RequestLog(self.options.requests_kept)
         self._accounts: dict[str, Account] = {}
         self._expired_before = float("-inf")

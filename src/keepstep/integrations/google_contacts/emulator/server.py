@@ -14,17 +14,13 @@ from aiohttp import web
 from keepstep.integrations.emulation.answers import Answer
 from keepstep.integrations.emulation.faults import http_date
 from keepstep.integrations.emulation.requests import Request
-from keepstep.integrations.emulation.serving import broken, sent, serving
+from keepstep.integrations.emulation.serving import broken, form_of, sent, serving
+from keepstep.integrations.google_contacts.emulator import answers
 from keepstep.integrations.google_contacts.emulator.api import PATH, Api, page_of
 from keepstep.integrations.google_contacts.emulator.commands import EmulatorCommands
 from keepstep.integrations.google_contacts.emulator.control import PREFIX, Control
 from keepstep.integrations.google_contacts.emulator.faults import Fault, answered, spoiled
-from keepstep.integrations.google_contacts.emulator.grants import not_here
 from keepstep.integrations.google_contacts.emulator.options import EmulatorOptions
-
-CONSENT_PATHS = ("/o/oauth2/auth", "/o/oauth2/v2/auth")
-TOKEN_PATH = "/token"  # noqa: S105 - a path
-REVOKE_PATHS = ("/revoke", "/o/oauth2/revoke")
 
 
 class GoogleEmulator(EmulatorCommands):
@@ -79,12 +75,8 @@ class GoogleEmulator(EmulatorCommands):
         path = request.path
         if path.startswith("/v1/"):
             return self._api.answer(request.method, path, request.query, authorization)
-        if request.method == "GET" and path in CONSENT_PATHS:
-            return self.grants.consent(request.query)
-        if request.method == "POST" and (path == TOKEN_PATH or path in REVOKE_PATHS):
-            form: Mapping[str, str] = {name: str(value) for name, value in (await request.post()).items()}
-            return self.grants.token(form) if path == TOKEN_PATH else self.grants.revoke({**request.query, **form})
-        return not_here(path)
+        oauth = self.grants.answer(request.method, path, request.query, await form_of(request))
+        return oauth or answers.error(404, f"Method not found: {path}")
 
     def _spoiled(self, fault: Fault, answer: Answer, query: Mapping[str, str]) -> Answer:
         if fault.kind == "shift":

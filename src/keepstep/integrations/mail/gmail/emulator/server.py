@@ -7,24 +7,20 @@ docs/mail.md.
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable
 
 from aiohttp import web
 
 from keepstep.integrations.emulation.answers import Answer
 from keepstep.integrations.emulation.faults import http_date
 from keepstep.integrations.emulation.requests import Request
-from keepstep.integrations.emulation.serving import broken, sent, serving
+from keepstep.integrations.emulation.serving import broken, form_of, sent, serving
 from keepstep.integrations.mail.gmail.emulator import answers
 from keepstep.integrations.mail.gmail.emulator.api import BASE, BATCH_PATHS, Api, Asked
 from keepstep.integrations.mail.gmail.emulator.commands import EmulatorCommands
 from keepstep.integrations.mail.gmail.emulator.control import PREFIX, Control
 from keepstep.integrations.mail.gmail.emulator.faults import Fault, answered, spoiled
 from keepstep.integrations.mail.gmail.emulator.options import EmulatorOptions
-
-CONSENT_PATHS = ("/o/oauth2/auth", "/o/oauth2/v2/auth")
-TOKEN_PATH = "/token"  # noqa: S105 - a path
-REVOKE_PATHS = ("/revoke", "/o/oauth2/revoke")
 
 
 class GmailEmulator(EmulatorCommands):
@@ -81,12 +77,8 @@ class GmailEmulator(EmulatorCommands):
             return self._api.batch(await request.read(), request.headers.get("Content-Type", ""), token)
         if path.startswith(BASE):
             return self._api.answer(Asked.of(request.method, request.raw_path), token)
-        if request.method == "GET" and path in CONSENT_PATHS:
-            return self.grants.consent(request.query)
-        if request.method == "POST" and (path == TOKEN_PATH or path in REVOKE_PATHS):
-            form: Mapping[str, str] = {name: str(value) for name, value in (await request.post()).items()}
-            return self.grants.token(form) if path == TOKEN_PATH else self.grants.revoke({**request.query, **form})
-        return answers.not_found()
+        oauth = self.grants.answer(request.method, path, request.query, await form_of(request))
+        return oauth or answers.not_found()
 
     async def _struck(self, known: Request) -> Fault | None:
         """Live through the faults that cost time; gives the one that spoils the answer."""
