@@ -1,0 +1,307 @@
+"""What the page of the ERP shows: how each sync type is set and does, and how fresh each report of each agent is."""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from keepstep.model.diagnosis import explained
+from keepstep.model.errors import NotFound
+from keepstep.reliability.freshness import Freshness
+from keepstep.service.core import Service
+from keepstep.service.report_cells import (
+    ERP,
+    SHARED,
+    STATES,
+    TITLES,
+    AgentRow,
+    Cell,
+    agent_row,
+    blank,
+    cell_of,
+    found_in,
+)
+from keepstep.service.report_troubles import Held, Refused, Trouble, held_of, refused_of, troubles_of
+from keepstep.service.sync_types import SyncTypeView
+from keepstep.store import report_board as store
+
+ROUNDS = 12
+AGENTS_SHOWN = 25
+NEWEST = store.NEWEST
+_HISTORY_SHOWN = 30
+_DOCUMENTS_SHOWN = 6
+
+
+@dataclass(frozen=True, slots=True)
+class Round:
+    """What became of the runs of one interval, ``number`` intervals ago."""
+
+    number: int
+    good: int = 0
+    failed: int = 0
+    held: int = 0
+
+    @property
+    def runs(self) -> int:
+        """How many there were."""
+        return self.good + self.failed + self.held
+
+
+@dataclass(frozen=True, slots=True)
+class TypeLine:
+    """One sync type: how it is set, how its reports do, what its newest runs took (seconds) and came to."""
+
+    name: str
+    setting: SyncTypeView
+    cells: Sequence[Cell]
+    rounds: Sequence[Round]
+    good: int
+    failed: int
+    queued: int
+    running: int
+    queued_since: datetime | None
+    last_finished: datetime | None
+    last_run: int | None
+    took: float | None
+    took_most: float | None
+
+    @property
+    def title(self) -> str:
+        """Its name in words."""
+        return TITLES.get(self.name, self.name)
+
+    @property
+    def shared(self) -> bool:
+        """Whether all agents share one report."""
+        return self.name in SHARED
+
+    @property
+    def counts(self) -> Counter[str]:
+        """How many of its reports are in each state."""
+        return Counter(cell.state.value for cell in self.cells)
+
+    @property
+    def busiest(self) -> int:
+        """The most runs of a round, at least one."""
+        return max(1, *(one.runs for one in self.rounds))
+
+    @property
+    def last_state(self) -> str:
+        """That of the run that ended last."""
+        ended = [cell for cell in self.cells if cell.last_run == self.last_run and cell.last_state]
+        return ended[0].last_state or "" if ended else ""
+
+
+@dataclass(frozen=True, slots=True)
+class Board:
+    """The page. ``there``: whether Keepstep has the ERP and its credentials; ``rows``: those agents that are shown.
+
+    ``matched``: agents that fit the filter, ``first`` of which how many are left out before ``rows``.
+    """
+
+    there: bool
+    types: Sequence[TypeLine]
+    shared: Sequence[Cell]
+    rows: Sequence[AgentRow]
+    agents: int
+    off: int
+    matched: int
+    first: int
+    counts: Mapping[str, int]
+    troubles: Sequence[Trouble]
+    refused: Sequence[Refused]
+    held: Sequence[Held]
+
+    @property
+    def next(self) -> int | None:
+        """How many to leave out for the rows that follow; None at the end."""
+        end = self.first + len(self.rows)
+        return end if end < self.matched else None
+
+    @property
+    def cells(self) -> int:
+        """How many reports there are that are on."""
+        return sum(count for state, count in self.counts.items() if state != "off")
+
+    @property
+    def queued(self) -> int:
+        """Runs that wait for a worker or for upstream."""
+        return sum(line.queued for line in self.types)
+
+    @property
+    def running(self) -> int:
+        """Runs under way."""
+        return sum(line.running for line in self.types)
+
+    @property
+    def queued_since(self) -> datetime | None:
+        """Since when the oldest waits for a worker."""
+        return min((line.queued_since for line in self.types if line.queued_since), default=None)
+
+    @property
+    def open_refused(self) -> int:
+        """Refused reports that nothing good has followed."""
+        return sum(one.proven_at is None for one in self.refused)
+
+
+@dataclass(frozen=True, slots=True)
+class AgentList:
+    """The list of agents, by their codes. ``rows``: those that are shown, ``first`` of the ``matched`` before them."""
+
+    rows: Sequence[AgentRow]
+    agents: int
+    off: int
+    matched: int
+    first: int
+
+    @property
+    def next(self) -> int | None:
+        """How many to leave out for the rows that follow; None at the end."""
+        end = self.first + len(self.rows)
+        return end if end < self.matched else None
+
+
+@dataclass(frozen=True, slots=True)
+class PastRun:
+    """One run in the history of a report. ``rows`` came, ``changed`` were inserted, updated or deleted."""
+
+    id: int
+    state: str
+    trigger: str
+    began: datetime
+    finished_at: datetime | None
+    took: float | None
+    rows: int
+    changed: int
+    error: dict[str, Any] | None
+
+
+@dataclass(frozen=True, slots=True)
+class CellView:
+    """One report of one agent with its past. ``documents``: what came last, newest first."""
+
+    cell: Cell
+    name: str
+    setting: SyncTypeView
+    runs: Sequence[PastRun]
+    documents: Sequence[Mapping[str, Any]]
+
+    @property
+    def longest(self) -> float:
+        """What the longest of the runs took, in seconds."""
+        return max((run.took for run in self.runs if run.took), default=1.0)
+
+
+async def board(service: Service, *, search: str = "", state: str = "", first: int = 0) -> Board:
+    """Everything that the page shows, its agents the worst first, from the ``first`` on."""
+    settings = await service.sync_types.all()
+    async with service.database.connection() as connection:
+        rows = await store.cells(connection, ERP)
+        summed = await store.types(connection, ERP, rounds=ROUNDS)
+        known = await store.agents(connection, ERP)
+        refused = refused_of(await store.refused(connection, ERP))
+        held = held_of(await store.held(connection, ERP))
+    found = found_in(rows)
+    agents = [agent_row(row, found, settings) for row in known]
+    shared = [found.get((name, ""), blank(name, "", settings)) for name in SHARED]
+    everything = [*shared, *(cell for agent in agents for cell in agent.cells)]
+    matched = sorted((row for row in agents if _fits(row, search, state)), key=lambda row: row.weight)
+    counts = Counter(_group(cell.state) for cell in everything)
+    return Board(
+        there=service.owners.entities.get(ERP) is not None,
+        types=[_type_line(name, settings[name], everything, summed) for name in TITLES if name in settings],
+        shared=shared,
+        rows=matched[first : first + AGENTS_SHOWN],
+        agents=len(agents),
+        off=sum(not agent.enabled for agent in agents),
+        matched=len(matched),
+        first=first,
+        counts={name: counts[name] for name in STATES},
+        troubles=troubles_of(everything),
+        refused=refused,
+        held=held,
+    )
+
+
+async def agent_list(service: Service, *, search: str = "", state: str = "", first: int = 0) -> AgentList:
+    """The agents whose code or name has ``search`` in it. ``state``: ``on`` or ``off``, or all of them."""
+    settings = await service.sync_types.all()
+    async with service.database.connection() as connection:
+        rows = await store.cells(connection, ERP)
+        known = await store.agents(connection, ERP)
+    found = found_in(rows)
+    agents = [agent_row(row, found, settings) for row in known]
+    matched = [one for one in agents if _fits(one, search, "") and state in ("", "on" if one.enabled else "off")]
+    off = sum(not one.enabled for one in agents)
+    return AgentList(matched[first : first + AGENTS_SHOWN], len(agents), off, len(matched), first)
+
+
+async def cell_view(service: Service, report: str, agent: str) -> CellView:
+    """One report of one agent. Raises ``NotFound``."""
+    settings = await service.sync_types.all()
+    if report not in settings or (report in SHARED) != (not agent):
+        raise NotFound(f"There is no report {report[:40]} of {agent[:40] or 'all'}.", fix="Choose one on the page.")
+    async with service.database.connection() as connection:
+        rows = await store.cells(connection, ERP)
+        known = {row["code"]: row for row in await store.agents(connection, ERP)}
+        runs = await store.history(connection, ERP, report, agent, limit=_HISTORY_SHOWN)
+        documents = await store.documents(connection, ERP, report, agent, limit=_DOCUMENTS_SHOWN)
+    if agent and agent not in known:
+        raise NotFound(f"There is no agent {agent[:40]}.", fix="Add it on the agents' page.")
+    now = datetime.now(UTC)
+    of = [row for row in rows if row["type"] == report and (row["agent"] or "") == agent]
+    return CellView(
+        cell=cell_of(of[0], now) if of else blank(report, agent, settings),
+        name=known[agent]["name"] if agent else "",
+        setting=settings[report],
+        runs=[_past(row) for row in runs],
+        documents=documents,
+    )
+
+
+def _type_line(
+    name: str, setting: SyncTypeView, cells: Sequence[Cell], summed: Sequence[Mapping[str, Any]]
+) -> TypeLine:
+    of = [row for row in summed if row["type"] == name]
+    whole = next((row for row in of if row["is_sum"]), {})
+    rounds = {row["round"]: row for row in of if not row["is_sum"]}
+    took = whole.get("took") or (None, None)
+    return TypeLine(
+        name=name,
+        setting=setting,
+        cells=[cell for cell in cells if cell.type == name],
+        rounds=[_round(number, rounds.get(number)) for number in reversed(range(ROUNDS))],
+        good=whole.get("good", 0) + whole.get("held", 0),
+        failed=whole.get("failed", 0),
+        queued=whole.get("queued", 0),
+        running=whole.get("running", 0),
+        queued_since=whole.get("queued_since"),
+        last_finished=whole.get("last_finished"),
+        last_run=whole.get("last_run"),
+        took=took[0],
+        took_most=took[1],
+    )
+
+
+def _round(number: int, row: Mapping[str, Any] | None) -> Round:
+    return Round(number) if row is None else Round(number, row["good"], row["failed"], row["held"])
+
+
+def _group(state: Freshness) -> str:
+    return next(name for name, states in STATES.items() if state in states)
+
+
+def _fits(row: AgentRow, search: str, state: str) -> bool:
+    if search and search.casefold() not in f"{row.code} {row.name}".casefold():
+        return False
+    return not state or any(cell.state in STATES[state] for cell in row.cells)
+
+
+def _past(row: Mapping[str, Any]) -> PastRun:
+    failed = row["state"] in ("failed", "crashed", "waiting")
+    return PastRun(
+        id=row["id"], state=row["state"], trigger=row["trigger"], began=row["started_at"] or row["queued_at"],
+        finished_at=row["finished_at"], took=row["took"], rows=row["rows"], changed=row["changed"],
+        error=explained(row["error"]) if failed and row["error"] else None,
+    )  # fmt: skip
