@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import os
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Collection, Mapping
 from contextlib import AbstractAsyncContextManager, AbstractContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
 from importlib.metadata import version
@@ -180,7 +180,7 @@ class App:
         """The web server's place, taken. Raises ``BadRequest`` where another program has it."""
         from keepstep.web.server import Place  # most commands need no web server, and it takes a while to load
 
-        return _Site(Place(self.settings.host, self.settings.port))
+        return _Site(Place(self.settings.host, self.settings.port), self.settings.allowed_origins)
 
     def token(self) -> str:
         """The bearer token with the admin role. Raises ``StoreError`` where one must be made and cannot be kept."""
@@ -358,8 +358,9 @@ class App:
 class _Site:
     """The place of the web application, which is made once there is a service to serve."""
 
-    def __init__(self, place: "Place") -> None:
+    def __init__(self, place: "Place", allowed: Collection[str]) -> None:
         self._place = place
+        self._allowed = allowed
         self.url = place.url
 
     @asynccontextmanager
@@ -367,7 +368,8 @@ class _Site:
         """Answer for a service while the block lasts."""
         from keepstep.web.app import create_app
 
-        async with self._place.answering(create_app(service, version=version("keepstep"))):
+        web = create_app(service, version=version("keepstep"), allowed=self._allowed)
+        async with self._place.answering(web):
             try:
                 yield
             finally:

@@ -74,7 +74,7 @@ async def served(dsn: str, home: Path, **environment: str) -> AsyncIterator[Serv
         {"DATABASE_URL": dsn, "KEEPSTEP_HOME": str(home), "ADMIN_SYNC_TOKEN": ADMIN_TOKEN, **environment}
     )
     async with App(settings).open() as service:
-        app = create_app(service, version="test")
+        app = create_app(service, version="test", allowed=settings.allowed_origins)
         with closing(Site(app, "127.0.0.1", 0)) as site:
             level = logging.getLogger("uvicorn").level
             async with site.serving(), _client(site.url, ADMIN_TOKEN) as admin, _client(site.url) as nobody:

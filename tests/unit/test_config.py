@@ -69,6 +69,12 @@ def test_the_real_environment_is_read_when_none_is_given(monkeypatch: pytest.Mon
         ("SYNC_ENTITIES", "sync_entities", " Owners , units,,owners", ("owners", "units")),
         ("SYNC_ENTITIES", "sync_entities", "owners units", ("owners", "units")),
         ("KEEPSTEP_DROP_GUARD_PERCENT", "drop_guard_percent", "100", 100),
+        (
+            "KEEPSTEP_ALLOWED_ORIGINS",
+            "allowed_origins",
+            "https://CRM.test/ http://a.test:80",
+            ("https://crm.test", "http://a.test:80"),
+        ),
         ("KEEPSTEP_BREAKER_COOLDOWN_S", "breaker_cooldown_s", "0.2", 0.2),
     ],
 )
@@ -92,6 +98,10 @@ def test_a_good_value_is_taken_and_locked(variable: str, field: str, text: str, 
         ("DOORLOOP_RATE_LIMIT_RPS", "doorloop_rate_limit_rps", "-1", 4.0),
         ("DOORLOOP_BASE_URL", "doorloop_base_url", "app.example.test/api", "https://app.doorloop.com/api"),
         ("DOORLOOP_BASE_URL", "doorloop_base_url", "https://[::1/api", "https://app.doorloop.com/api"),
+        *(
+            ("KEEPSTEP_ALLOWED_ORIGINS", "allowed_origins", text, ())
+            for text in ("*", "crm.test", "https://crm.test/app", "https://a@crm.test")
+        ),
         ("AUTO_SYNC_ENABLED", "auto_sync_enabled", "perhaps", False),
         ("AUTO_SYNC_INTERVAL_MINUTES", "auto_sync_interval_minutes", "1", 2),
         ("AUTO_SYNC_INTERVAL_MINUTES", "auto_sync_interval_minutes", "2.5", 10),

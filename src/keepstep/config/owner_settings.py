@@ -2,7 +2,7 @@
 
 from typing import Annotated
 
-from pydantic import AfterValidator, SecretStr
+from pydantic import AfterValidator, BeforeValidator, SecretStr
 from pydantic_settings import BaseSettings
 
 from keepstep.config import rules
@@ -52,3 +52,13 @@ class OwnerSettings(BaseSettings):
         str,
         Variable("KEEPSTEP_JWT_ROLE_CLAIM", "The claim that may give a role; else it is user.", "text"),
     ] = "app_metadata.keepstep_role"
+    allowed_origins: Annotated[
+        tuple[str, ...],
+        Variable(
+            "KEEPSTEP_ALLOWED_ORIGINS",
+            "Pages of other sites that may call the API with a token: where that application runs.",
+            "origins such as https://crm.example.com, comma-separated",
+            "none",
+        ),
+        BeforeValidator(rules.origins),
+    ] = ()

@@ -129,6 +129,17 @@ def names(given: object) -> object:
     return names
 
 
+def origins(given: object) -> object:
+    """Origins of pages, as a browser writes them."""
+    if not isinstance(given, str):
+        return given
+    found = tuple(part.rstrip("/").lower() for part in split(given))
+    for origin in found:
+        if web_address(origin) and (urlsplit(origin).path or urlsplit(origin).query or "@" in origin):
+            raise _refuse("is not an origin", "Give scheme, host and port only, such as https://crm.example.com.")
+    return found
+
+
 def maybe_web_address(url: str | None) -> str | None:
     """A web address, or none."""
     return None if url is None else web_address(url)

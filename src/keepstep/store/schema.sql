@@ -8,7 +8,7 @@ CREATE FUNCTION keepstep.auto_sync_bounds(integration text, OUT least_minutes in
 BEGIN
     CASE integration
         WHEN 'mail' THEN least_minutes := 5; most_minutes := 1440; entities := '{messages}';
-        WHEN 'google_contacts' THEN least_minutes := 60; most_minutes := 43200; entities := '{connections}';
+        WHEN 'google_contacts' THEN least_minutes := 60; most_minutes := 43200; entities := '{connections,contacts}';
         ELSE RAISE invalid_parameter_value USING
             MESSAGE = format('Users have no auto-sync of %s.', integration), HINT = 'Give mail or google_contacts.';
     END CASE;

@@ -1,5 +1,7 @@
 """The whole route table."""
 
+from collections.abc import Collection
+
 from fastapi import FastAPI
 
 from keepstep.service.core import Service
@@ -33,8 +35,10 @@ from keepstep.web.security import secure
 from keepstep.web.shield import Shield
 
 
-def create_app(service: Service, *, version: str) -> FastAPI:
-    """The web application. ``version`` is what ``/healthz`` and ``/openapi.json`` give as Keepstep's own."""
+def create_app(service: Service, *, version: str, allowed: Collection[str] = ()) -> FastAPI:
+    """The web application. ``version`` is what ``/healthz`` and ``/openapi.json`` give as Keepstep's own, ``allowed``
+    the origins of other sites' pages that may use the API with a token.
+    """
     # The library's own documentation pages load scripts from elsewhere.
     app = FastAPI(title="Keepstep", version=version, docs_url=None, redoc_url=None, redirect_slashes=False)
     app.include_router(health.router(service.database, version=version))
@@ -61,5 +65,5 @@ def create_app(service: Service, *, version: str) -> FastAPI:
     handle_problems(app, pages.problem_page(rendered))
     document(app)
     app.add_middleware(Shield)
-    secure(app, service.accounts)
+    secure(app, service.accounts, allowed=allowed)
     return app

@@ -4,7 +4,7 @@ A request that changes something must not come from another site's page. A path 
 reads a body. Every answer says what a browser may do with it.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers, MutableHeaders
@@ -15,12 +15,15 @@ from keepstep.model.schedule import Identity
 from keepstep.service.accounts import Accounts
 from keepstep.service.problems import problem
 from keepstep.service.scope import narrow
+from keepstep.web import origins
 from keepstep.web.problems import answer
 
 SESSION_COOKIE = "keepstep_session"
 SAFE = frozenset(("GET", "HEAD", "OPTIONS", "TRACE"))
 API = "/api/"
 _IDENTITY = "keepstep.identity"
+_ORIGIN = "keepstep.origin"
+"""The origin of another site's page that may use the API, where a request comes from one."""
 
 HEADERS = {
     "content-security-policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; "
@@ -36,12 +39,17 @@ HEADERS = {
 
 
 class Guard:
-    """ASGI middleware. ``is_open``: methods and paths that ask for no credentials."""
+    """ASGI middleware. ``is_open``: methods and paths that ask for no credentials. ``allowed``: origins of other
+    sites' pages that may use the API with a token.
+    """
 
-    def __init__(self, app: ASGIApp, accounts: Accounts, is_open: frozenset[tuple[str, str]]) -> None:
+    def __init__(
+        self, app: ASGIApp, accounts: Accounts, is_open: frozenset[tuple[str, str]], allowed: Collection[str] = ()
+    ) -> None:
         self._app = app
         self._accounts = accounts
         self._is_open = is_open
+        self._allowed = frozenset(allowed)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Refuse, or hand on."""
@@ -49,11 +57,18 @@ class Guard:
             await self._app(scope, receive, send)
             return
 
+        headers = Headers(scope=scope)
+        if scope["path"].startswith(API) and (origin := headers.get("origin", "")) in self._allowed:
+            scope[_ORIGIN] = origin
+
         async def marked(message: Message) -> None:
             if message["type"] == "http.response.start":
                 _mark(scope, message)
             await send(message)
 
+        if _ORIGIN in scope and origins.is_question(scope["method"], headers):
+            await origins.permission()(scope, receive, marked)
+            return
         try:
             await self._admit(scope)
         except KeepstepError as error:
@@ -63,7 +78,9 @@ class Guard:
 
     async def _admit(self, scope: Scope) -> None:
         method, path = scope["method"], scope["path"]
-        if reason := foreign(method, Headers(scope=scope)):
+        headers = Headers(scope=scope)
+        trusted = _ORIGIN in scope and bearer(headers) is not None
+        if not trusted and (reason := foreign(method, headers)):
             raise NotAllowed(
                 reason, fix="Use Keepstep's own page, or a program that sends a token and no Origin header."
             )
@@ -75,7 +92,8 @@ async def identity_of(scope: Scope, accounts: Accounts) -> Identity:
     """Who a request comes from; asked once for each request. Raises ``NotSignedIn``."""
     if (known := scope.get(_IDENTITY)) is None:
         headers = Headers(scope=scope)
-        known = await accounts.identify(token=bearer(headers), session=session_cookie(headers))
+        session = None if _ORIGIN in scope else session_cookie(headers)
+        known = await accounts.identify(token=bearer(headers), session=session)
         if known is None:
             raise NotSignedIn(
                 "There are no valid credentials with this request.",
@@ -136,6 +154,8 @@ def _same_host(origin: str, host: str) -> bool:
 
 def _mark(scope: Scope, message: Message) -> None:
     headers = MutableHeaders(scope=message)
+    if _ORIGIN in scope:
+        origins.let_read(headers, scope[_ORIGIN])
     for name, value in HEADERS.items():
         headers.setdefault(name, value)
     if scope["path"].startswith(API):

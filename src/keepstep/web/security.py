@@ -7,7 +7,7 @@
 A route that says nothing is refused when the application is made (``secure``). Tests walk the routes with ``doors``.
 """
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from typing import Annotated, Any
 
@@ -102,11 +102,14 @@ def doors(app: FastAPI) -> Iterator[Door]:
             yield Door(method, path, role)
 
 
-def secure(app: FastAPI, accounts: Accounts) -> None:
-    """Guard an application whose routes are all in place. Raises ``RuntimeError`` as ``doors`` does."""
+def secure(app: FastAPI, accounts: Accounts, *, allowed: Collection[str] = ()) -> None:
+    """Guard an application whose routes are all in place. ``allowed``: as ``Guard`` has it.
+
+    Raises ``RuntimeError`` as ``doors`` does.
+    """
     app.state.accounts = accounts
     is_open = frozenset((door.method, door.path) for door in doors(app) if door.role is None)
-    app.add_middleware(Guard, accounts=accounts, is_open=is_open)
+    app.add_middleware(Guard, accounts=accounts, is_open=is_open, allowed=allowed)
 
 
 def _declared(dependant: Dependant) -> Iterator[_Needs | _Anyone]:
