@@ -22,75 +22,15 @@ from keepstep.service.report_cells import (
     cell_of,
     found_in,
 )
+from keepstep.service.report_statistics import Statistics, TypeLine, type_line
 from keepstep.service.report_troubles import Held, Refused, Trouble, held_of, refused_of, troubles_of
 from keepstep.service.sync_types import SyncTypeView
 from keepstep.store import report_board as store
 
-ROUNDS = 12
 AGENTS_SHOWN = 25
 NEWEST = store.NEWEST
 _HISTORY_SHOWN = 30
 _DOCUMENTS_SHOWN = 6
-
-
-@dataclass(frozen=True, slots=True)
-class Round:
-    """What became of the runs of one interval, ``number`` intervals ago."""
-
-    number: int
-    good: int = 0
-    failed: int = 0
-    held: int = 0
-
-    @property
-    def runs(self) -> int:
-        """How many there were."""
-        return self.good + self.failed + self.held
-
-
-@dataclass(frozen=True, slots=True)
-class TypeLine:
-    """One sync type: how it is set, how its reports do, what its newest runs took (seconds) and came to."""
-
-    name: str
-    setting: SyncTypeView
-    cells: Sequence[Cell]
-    rounds: Sequence[Round]
-    good: int
-    failed: int
-    queued: int
-    running: int
-    queued_since: datetime | None
-    last_finished: datetime | None
-    last_run: int | None
-    took: float | None
-    took_most: float | None
-
-    @property
-    def title(self) -> str:
-        """Its name in words."""
-        return TITLES.get(self.name, self.name)
-
-    @property
-    def shared(self) -> bool:
-        """Whether all agents share one report."""
-        return self.name in SHARED
-
-    @property
-    def counts(self) -> Counter[str]:
-        """How many of its reports are in each state."""
-        return Counter(cell.state.value for cell in self.cells)
-
-    @property
-    def busiest(self) -> int:
-        """The most runs of a round, at least one."""
-        return max(1, *(one.runs for one in self.rounds))
-
-    @property
-    def last_state(self) -> str:
-        """That of the run that ended last."""
-        ended = [cell for cell in self.cells if cell.last_run == self.last_run and cell.last_state]
-        return ended[0].last_state or "" if ended else ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,15 +133,17 @@ class CellView:
         return max((run.took for run in self.runs if run.took), default=1.0)
 
 
-async def board(service: Service, *, search: str = "", state: str = "", first: int = 0) -> Board:
+async def board(
+    service: Service, statistics: Statistics, *, search: str = "", state: str = "", first: int = 0
+) -> Board:
     """Everything that the page shows, its agents the worst first, from the ``first`` on."""
     settings = await service.sync_types.all()
     async with service.database.connection() as connection:
         rows = await store.cells(connection, ERP)
-        summed = await store.types(connection, ERP, rounds=ROUNDS)
         known = await store.agents(connection, ERP)
         refused = refused_of(await store.refused(connection, ERP))
         held = held_of(await store.held(connection, ERP))
+    summed = await statistics.rows()
     found = found_in(rows)
     agents = [agent_row(row, found, settings) for row in known]
     shared = [found.get((name, ""), blank(name, "", settings)) for name in SHARED]
@@ -210,7 +152,7 @@ async def board(service: Service, *, search: str = "", state: str = "", first: i
     counts = Counter(_group(cell.state) for cell in everything)
     return Board(
         there=service.owners.entities.get(ERP) is not None,
-        types=[_type_line(name, settings[name], everything, summed) for name in TITLES if name in settings],
+        types=[type_line(name, settings[name], everything, summed) for name in TITLES if name in settings],
         shared=shared,
         rows=matched[first : first + AGENTS_SHOWN],
         agents=len(agents),
@@ -258,34 +200,6 @@ async def cell_view(service: Service, report: str, agent: str) -> CellView:
         runs=[_past(row) for row in runs],
         documents=documents,
     )
-
-
-def _type_line(
-    name: str, setting: SyncTypeView, cells: Sequence[Cell], summed: Sequence[Mapping[str, Any]]
-) -> TypeLine:
-    of = [row for row in summed if row["type"] == name]
-    whole = next((row for row in of if row["is_sum"]), {})
-    rounds = {row["round"]: row for row in of if not row["is_sum"]}
-    took = whole.get("took") or (None, None)
-    return TypeLine(
-        name=name,
-        setting=setting,
-        cells=[cell for cell in cells if cell.type == name],
-        rounds=[_round(number, rounds.get(number)) for number in reversed(range(ROUNDS))],
-        good=whole.get("good", 0) + whole.get("held", 0),
-        failed=whole.get("failed", 0),
-        queued=whole.get("queued", 0),
-        running=whole.get("running", 0),
-        queued_since=whole.get("queued_since"),
-        last_finished=whole.get("last_finished"),
-        last_run=whole.get("last_run"),
-        took=took[0],
-        took_most=took[1],
-    )
-
-
-def _round(number: int, row: Mapping[str, Any] | None) -> Round:
-    return Round(number) if row is None else Round(number, row["good"], row["failed"], row["held"])
 
 
 def _group(state: Freshness) -> str:

@@ -40,6 +40,7 @@ class Cell:
     next_at: datetime | None = None
     live_run: int | None = None
     live_state: str | None = None
+    queued_at: datetime | None = None
     failures: int = 0
     error: dict[str, Any] | None = None
     held_run: int | None = None
@@ -97,7 +98,7 @@ def cell_of(row: Mapping[str, Any], now: datetime) -> Cell:
         last_success=row["last_success"], failures=row["failures"], held=row["held_run"] is not None,
     )  # fmt: skip
     same = ("type", "last_success", "last_run", "last_state", "last_finished", "last_took", "live_run", "live_state",
-            "failures", "held_run")  # fmt: skip
+            "queued_at", "failures", "held_run")  # fmt: skip
     return Cell(
         **{name: row[name] for name in same}, agent=row["agent"] or "", state=freshness(reading, now),
         interval=interval, next_at=row["due_at"], error=None if row["error"] is None else explained(row["error"]),

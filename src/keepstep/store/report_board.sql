@@ -67,8 +67,7 @@ WITH recent AS MATERIALIZED (
 )
 SELECT type, CASE WHEN grouping(round) = 0 THEN round END AS round, grouping(round) = 1 AS is_sum,
        count(*) FILTER (WHERE state = 'succeeded') AS good, count(*) FILTER (WHERE state IN ('failed', 'crashed')) AS failed,
-       count(*) FILTER (WHERE state = 'held') AS held, count(*) FILTER (WHERE state IN ('queued', 'waiting')) AS queued,
-       count(*) FILTER (WHERE state = 'running') AS running, min(queued_at) FILTER (WHERE state = 'queued') AS queued_since,
+       count(*) FILTER (WHERE state = 'held') AS held,
        max(finished_at) AS last_finished, max(id) FILTER (WHERE NOT live) AS last_run,
        percentile_cont(ARRAY[0.5, 0.95]) WITHIN GROUP (ORDER BY took) FILTER (WHERE state IN ('succeeded', 'held')) AS took
 FROM counted GROUP BY GROUPING SETS ((type), (type, round))

@@ -10,9 +10,10 @@ from keepstep.service import scope
 from keepstep.service.core import Service
 from keepstep.service.picture_child import Drawn
 from keepstep.service.pictures import Pictures
-from keepstep.service.report_board import NEWEST, ROUNDS, agent_list, board, cell_view
+from keepstep.service.report_board import NEWEST, agent_list, board, cell_view
 from keepstep.service.report_cells import PER_AGENT, SHARED, STATES, TITLES
 from keepstep.service.report_documents import report_document
+from keepstep.service.report_statistics import ROUNDS, Statistics
 from keepstep.service.sync_types import LEAST_MINUTES, MOST_MINUTES
 from keepstep.web.parameters import NO_NUL, Id
 from keepstep.web.rendering import Pages
@@ -42,6 +43,7 @@ def router(service: Service, pages: Pages) -> APIRouter:
 
 
 def _board(routes: APIRouter, service: Service, pages: Pages) -> None:
+    statistics = Statistics(service.database)
     words = {"titles": TITLES, "per_agent": PER_AGENT, "shared": SHARED, "states": tuple(STATES),
              "least": LEAST_MINUTES, "most": MOST_MINUTES, "newest": NEWEST, "rounds_shown": ROUNDS}  # fmt: skip
 
@@ -49,7 +51,7 @@ def _board(routes: APIRouter, service: Service, pages: Pages) -> None:
     async def erp(
         request: Request, who: Viewer, search: _Text = "", state: _State = "", after: _After = ""
     ) -> Response:
-        view = await board(service, search=search.strip(), state=state, first=int(after) if after else 0)
+        view = await board(service, statistics, search=search.strip(), state=state, first=int(after) if after else 0)
         chosen = {"search": search, "state": state, "after": after}
         return shown(request, pages, "erp", who, view=view, chosen=chosen, sees=_sees(), **words)
 
