@@ -37,6 +37,7 @@ async def looked_after(service: Service) -> AsyncIterator[None]:
         await stack.enter_async_context(Loop("health", service.health_history.round).running())
         await stack.enter_async_context(Loop("sweeper", Sweeper(queue).once).running())
         await stack.enter_async_context(Loop("janitor", Janitor(service.database, chosen=keep).round).running())
+        await stack.enter_async_context(Loop("agents", service.agents.round).running())
         await stack.enter_async_context(Loop("pinger", service.pinger.round).running())
         yield
 
@@ -52,6 +53,7 @@ async def working(
     """
     await service.database.require_sessions()
     await service.sync_types.settle()
+    await service.agents.settle()
     await service.auto_sync.settle()
     for line in await service.schedules.settle():
         _log.info(line)

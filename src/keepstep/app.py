@@ -18,7 +18,7 @@ from pydantic import SecretStr
 from keepstep.alerts.alerter import Arrangement
 from keepstep.config import Settings, catalogue, oddities, unknown_entities
 from keepstep.config.rules import minutes_of
-from keepstep.config.upstreams import values_of
+from keepstep.config.upstreams import erp_given, host_rules, locked_credentials, values_of, with_stored
 from keepstep.integrations.http import is_loopback
 from keepstep.integrations.registry import Values, integrations
 from keepstep.model.errors import StoreError
@@ -29,6 +29,7 @@ from keepstep.reliability import tracing
 from keepstep.reliability.masking import secrets_within
 from keepstep.reliability.politeness import Rules
 from keepstep.service.accounts import Accounts
+from keepstep.service.agents import Agents
 from keepstep.service.alerts import Alerts
 from keepstep.service.audit import Audit
 from keepstep.service.auto_sync import AutoSync
@@ -41,7 +42,6 @@ from keepstep.service.errors_view import Errors
 from keepstep.service.feed import Feed
 from keepstep.service.health_history import HealthHistory
 from keepstep.service.home import made_once
-from keepstep.service.host_tokens import HostRules
 from keepstep.service.inspection import Inspection
 from keepstep.service.limits import Limits
 from keepstep.service.owners import OwnerConnections
@@ -62,7 +62,7 @@ from keepstep.store.migrate import migrate
 if TYPE_CHECKING:
     from keepstep.web.server import Place
 
-_CREDENTIALS = {"doorloop": ("apiKey",)}
+_CREDENTIALS = {"doorloop": ("apiKey",), "erp": ("username", "password")}
 """What each integration's stored credentials are called."""
 
 
@@ -106,7 +106,7 @@ class App:
 
     def configured(self, key: str) -> bool:
         """Whether an integration has credentials."""
-        return bool(self.values(key).api_key.strip())
+        return self.values(key).usable
 
     def connector(self, key: str) -> Integration:
         """An integration with its settings, without a database; close it with ``aclose``."""
@@ -127,10 +127,10 @@ class App:
         ``own``: an owner's, which the environment's do not replace.
         """
         app = self.with_chosen(chosen)
-        self._stored_secrets |= frozenset(filter(None, stored.values()))
+        self._stored_secrets |= frozenset(value for name, value in stored.items() if value and name != "username")
         values = app.values(key)
-        if own or not self.configured(key):
-            values = replace(values, api_key=stored.get("apiKey", ""))
+        if own or key not in locked_credentials(self.settings):
+            values = with_stored(values, stored)
         policy = Policy(
             drop_percent=app.settings.drop_guard_percent,
             drop_floor=app.settings.drop_guard_floor,
@@ -195,24 +195,10 @@ class App:
             return self.token()
         return None
 
-    def _host_rules(self) -> HostRules:
-        """Whose tokens let users in who signed in elsewhere."""
-        settings = self.settings
-        return HostRules(
-            secret=settings.jwt_secret.get_secret_value() if settings.jwt_secret else "",
-            jwks_url=settings.jwt_jwks_url or "", issuer=settings.jwt_issuer or "",
-            audience="" if settings.jwt_audience == "any" else settings.jwt_audience,
-            role_claim=settings.jwt_role_claim,
-        )  # fmt: skip
-
     def _secret_keys(self) -> tuple[str, ...]:
         """What encrypts stored credentials, the key to encrypt with first. Raises ``StoreError``."""
         given = tuple(key.get_secret_value() for key in self.settings.secret_keys)
         return given or (made_once(self.home / "secret-key"),)
-
-    def _locked_credentials(self) -> dict[str, str]:
-        """The variable that gives an integration's credentials, where one does."""
-        return {"doorloop": "DOORLOOP_API_KEY"} if self.settings.doorloop_api_key else {}
 
     def _scheduled(self) -> dict[str, Given]:
         """What the settings say about each integration that has a schedule."""
@@ -310,12 +296,17 @@ class App:
         preferences = Preferences(database, _Catalogue(self), vault, audit)
         limits = Limits(database, self.rules, audit)
         names = {key: [entity.name for entity in known] for key, known in entities.items()}
-        schedules = Schedules(database, audit, {key: names[key] for key in shared}, self._scheduled())
-        credentials = Credentials(database, vault, audit, _CREDENTIALS, self._locked_credentials(), schedules)
+        typed = {
+            key: [entity.name for entity in one.entities if not entity.owned]
+            for key, one in self.registered.items() if one.agents
+        }  # fmt: skip
+        schedules = Schedules(database, audit, {key: names[key] for key in shared}, self._scheduled(), typed)
+        credentials = Credentials(database, vault, audit, _CREDENTIALS, locked_credentials(self.settings), schedules)
         owners = OwnerConnections(database, vault, audit, names)
         troubles = Troubles(database, credentials, preferences, self.home)
         overview = Overview(database, shared, schedules, limits, preferences, troubles)
-        connectors = Connectors(database, self.known, preferences, credentials, self.in_effect, owners)
+        documents = Documents(database, vault)
+        connectors = Connectors(database, self.known, preferences, credentials, self.in_effect, owners, documents)
         inspection = Inspection(self.registered, connectors, preferences, overview)
 
         async def arrangement() -> Arrangement:
@@ -329,15 +320,16 @@ class App:
         return Service(
             commands=Commands(database, connectors.lent, entities, audit),
             views=Views(database),
-            accounts=Accounts(database, audit, admin_token=self._admin_token, host=self._host_rules()),
+            accounts=Accounts(database, audit, admin_token=self._admin_token, host=host_rules(self.settings)),
             audit=audit,
             schedules=schedules,
             auto_sync=AutoSync(database, audit, names),
             owners=owners,
             consents=Consents(self.known, consent_setting, owners, vault, audit),
             sync_types=SyncTypes(database, audit, minutes_of(self.settings.sync_intervals)),
+            agents=Agents(database, audit, erp_given(self.settings)),
             credentials=credentials,
-            documents=Documents(database, vault),
+            documents=documents,
             connectors=connectors,
             preferences=preferences,
             limits=limits,

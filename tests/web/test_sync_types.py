@@ -9,7 +9,7 @@ import httpx
 import pytest
 
 from keepstep.service.sync_types import SEEDS
-from keepstep.store import runs, sync_types
+from keepstep.store import agents, runs, sync_types
 from tests.support.site import Served, served
 
 URL = "/api/sync/intervals"
@@ -28,6 +28,7 @@ async def site(dsn: str, tmp_path: Path) -> AsyncIterator[Served]:
 async def planned(site: Served) -> None:
     """A schedule of every type, with its first run behind it."""
     async with site.connection() as connection, connection.transaction():
+        await agents.give(connection, ["base_url", "credentials"])
         owner = await runs.connection_id(connection, "erp")
         for name in SEEDS:
             await sync_types.plan(connection, name, owner, [name])
@@ -168,6 +169,7 @@ async def test_a_new_schedule_takes_the_interval_of_its_type(site: Served) -> No
 
 async def test_types_of_one_connection_take_turns_instead_of_losing_theirs(site: Served) -> None:
     async with site.connection() as connection, connection.transaction():
+        await agents.give(connection, ["base_url", "credentials"])
         owner = await runs.connection_id(connection, "erp")
         for name in SEEDS:
             await sync_types.plan(connection, name, owner, [name])

@@ -25,6 +25,7 @@ _OF_THE_SCHEDULE = ("AUTO_SYNC_ENABLED", "AUTO_SYNC_INTERVAL_MINUTES", "AUTO_SYN
 _ELSEWHERE = {
     "SYNC_INTERVALS": "People choose with POST /api/sync/intervals/TYPE.",
     **dict.fromkeys(_BEFORE_A_START, "Only the environment can give it, before a start."),
+    **dict.fromkeys(("ERP_USERNAME", "ERP_PASSWORD"), "Store them with PUT /api/admin/integrations/erp/credentials."),
     "DOORLOOP_API_KEY": "Store it with PUT /api/admin/integrations/doorloop/credentials.",
     **dict.fromkeys(_OF_THE_SCHEDULE, "It belongs to the schedule: change it with PUT /api/admin/sync/schedule."),
 }

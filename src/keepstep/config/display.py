@@ -60,7 +60,7 @@ def _shown(field: str, value: object) -> str:
         text = VARIABLES[field].absent
     elif isinstance(value, SecretStr):
         text = _masked_as(field, value.get_secret_value())
-    elif field in ("doorloop_base_url", "google_contacts_base_url", "gmail_base_url"):
+    elif field.endswith("_base_url"):
         text = re.sub(r"//[^/@]*@", "//••••@", str(value))
     else:
         text = plain(value)

@@ -13,6 +13,7 @@ from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from keepstep.config import rules
+from keepstep.config.erp_settings import ErpSettings
 from keepstep.config.google_settings import GoogleSettings
 from keepstep.config.owner_settings import OwnerSettings
 from keepstep.config.variable import Problem, Variable
@@ -20,7 +21,7 @@ from keepstep.config.variable import Problem, Variable
 DEFAULT_ENTITIES = ("owners", "properties", "units", "leases", "tenants")
 
 
-class Settings(GoogleSettings, OwnerSettings):
+class Settings(ErpSettings, GoogleSettings, OwnerSettings):
     """Every setting, checked. Make it with ``Settings.load()``.
 
     ``locked`` holds the variables that the environment gave: they can't be edited on the page. An empty or blank one
@@ -263,7 +264,8 @@ class Settings(GoogleSettings, OwnerSettings):
         given = {field: environ[v.name] for field, v in VARIABLES.items() if environ.get(v.name, "").strip()}
         problems = {field: _unreadable(field) for field, text in given.items() if not _is_text(text)}
         values: dict[str, Any] = {
-            field: text if field == "doorloop_api_key" else text.strip()  # what is wrong with a key, doctor explains
+            # What is wrong with a key, doctor explains; a password is what it is.
+            field: text if field in ("doorloop_api_key", "erp_password") else text.strip()
             for field, text in given.items()
             if field not in problems
         }
@@ -302,7 +304,7 @@ class Settings(GoogleSettings, OwnerSettings):
         return (init_settings,)
 
 
-_LAST = GoogleSettings.model_fields.keys() | OwnerSettings.model_fields.keys()
+_LAST = GoogleSettings.model_fields.keys() | OwnerSettings.model_fields.keys() | ErpSettings.model_fields.keys()
 VARIABLES: dict[str, Variable] = {
     name: about
     for name, field in sorted(Settings.model_fields.items(), key=lambda one: one[0] in _LAST)
@@ -385,7 +387,7 @@ def _unreadable(field: str) -> Problem:
 def _misspelt(environ: Mapping[str, str]) -> Iterable[Problem]:
     for name in sorted(environ):
         if name in NAMES or not name.upper().startswith(
-            ("KEEPSTEP_", "DOORLOOP_", "AUTO_SYNC_", "SYNC_ENT", "SYNC_INT", "ADMIN_SYNC_", "GOOGLE_C")
+            ("KEEPSTEP_", "DOORLOOP_", "AUTO_SYNC_", "SYNC_ENT", "SYNC_INT", "ADMIN_SYNC_", "GOOGLE_C", "ERP_")
         ):
             continue
         if close := get_close_matches(name.upper(), NAMES, n=1, cutoff=0.88):

@@ -68,9 +68,10 @@ class Runner:
         self._policy = policy
         self._tell = listener
 
-    async def start(self, request: RunRequest) -> int:
+    async def start(self, request: RunRequest, owner: str | None = None) -> int:
         """A new run, from its lock to its end or its first long wait; gives its id. Raises ``LockHeld``."""
-        session = await runs.begin(self._database, self._integration.key, request, lease=self._policy.lease)
+        key, lease = self._integration.key, self._policy.lease
+        session = await runs.begin(self._database, key, request, lease=lease, owner=owner)
         self._tell(Event("run-started", f"Run {session.run_id} started.", data={"runId": session.run_id}))
         return await self._drive(session, request, request.entities)
 

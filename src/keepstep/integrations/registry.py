@@ -11,6 +11,9 @@ from keepstep.integrations.call import Credentials
 from keepstep.integrations.doorloop.advice import config_warnings
 from keepstep.integrations.doorloop.answers import DEFAULT_BASE_URL, WINDOWS
 from keepstep.integrations.doorloop.connector import DoorLoop
+from keepstep.integrations.erp.advice import config_warnings as erp_warnings
+from keepstep.integrations.erp.connector import Erp, Keep
+from keepstep.integrations.erp.reader import ReportReader
 from keepstep.integrations.google_contacts import connector as google
 from keepstep.integrations.google_contacts.advice import config_warnings as google_warnings
 from keepstep.integrations.google_contacts.answers import DEFAULT_BASE_URL as GOOGLE_BASE_URL
@@ -34,6 +37,9 @@ class Values:
 
     Where owners give their consent: ``client`` is this application at the authorisation server, ``tokens`` the place of
     the owner's tokens. An ``api_key`` is an access token then, for somebody who tries it by hand.
+
+    ``username``: where one belongs to the ``api_key``, which is its password then. ``agent``: whose reports are read;
+    ``keep`` gets each of them, ``reader`` reads them.
     """
 
     base_url: str
@@ -43,6 +49,15 @@ class Values:
     rate_limit_rps: float = 4.0
     client: Client | None = None
     tokens: TokenStore | None = field(default=None, repr=False)
+    username: str | None = None
+    agent: str = ""
+    keep: Keep | None = None
+    reader: ReportReader | None = None
+
+    @property
+    def usable(self) -> bool:
+        """Whether upstream can be asked with them."""
+        return bool(self.api_key.strip()) and (self.username is None or bool(self.username.strip() and self.base_url))
 
 
 Build = Callable[[Values, Clock | None, Pacing | None], Integration]
@@ -53,6 +68,7 @@ class Registered:
     """One integration. ``limits`` says in words what the vendor allows, ``windows`` in numbers. ``warnings`` names
     mistakes in values without asking upstream, as pairs of a problem and what to do. ``per_owner``: each owner has a
     connection of their own, and there is none that all share; ``provider`` is where they give their consent.
+    ``agents``: owners are agents at one upstream, who share its limits, and its account unless they have their own.
     """
 
     key: str
@@ -67,6 +83,7 @@ class Registered:
     _build: Build
     per_owner: bool = False
     provider: Callable[[Values], Provider] | None = None
+    agents: bool = False
 
     def build(self, values: Values, *, clock: Clock | None = None, pacer: Pacing | None = None) -> Integration:
         """A connector for these values. Opens nothing until it is asked something; close it with ``aclose``."""
@@ -83,7 +100,7 @@ class Registered:
 
 def integrations() -> Mapping[str, Registered]:
     """Every integration by its key."""
-    return MappingProxyType({one.key: one for one in (_doorloop(), _google_contacts(), _mail())})
+    return MappingProxyType({one.key: one for one in (_doorloop(), _google_contacts(), _mail(), _erp())})
 
 
 def integration(key: str) -> Registered:
@@ -213,4 +230,35 @@ def _mailbox(values: Values, clock: Clock | None, pacer: Pacing | None) -> Integ
         clock=clock,
         pacer=pacer,
         base_url=values.base_url,
+    )
+
+
+def _erp() -> Registered:
+    def build(values: Values, clock: Clock | None, pacer: Pacing | None) -> Integration:
+        return Erp(
+            base_url=values.base_url,
+            username=values.username or "",
+            password=values.api_key,
+            agent=values.agent,
+            page_size=values.page_size,
+            max_concurrency=values.max_concurrency,
+            rate_limit_rps=values.rate_limit_rps,
+            keep=values.keep,
+            reader=values.reader,
+            clock=clock,
+            pacer=pacer,
+        )
+
+    return Registered(
+        key=Erp.key,
+        title=Erp.title,
+        icon="erp",
+        colour="#5b6b2f",
+        default_base_url="",
+        entities=Erp.entities,
+        limits="ERP_RATE_LIMIT_RPS and ERP_MAX_CONCURRENCY: nothing is known of the ERP's own limits",
+        windows=(),
+        warnings=lambda values: erp_warnings(values.base_url, values.username or "", values.api_key),
+        _build=build,
+        agents=True,
     )

@@ -38,27 +38,30 @@ class Commands:
         self._entities = entities
         self._queue = Queue(database)
 
-    async def run(self, key: str, request: RunRequest, listener: Listener = lambda _event: None) -> RunSummary:
+    async def run(
+        self, key: str, request: RunRequest, listener: Listener = lambda _event: None, *, owner: str | None = None
+    ) -> RunSummary:
         """Run to the end, sitting out waits that upstream asks for, and give the run as it ended.
 
         Raises ``BadRequest`` for what does not exist, ``LockHeld`` while another run is active.
         """
         self._check_entities(key, request.entities)
-        async with self._lend(key) as (integration, policy):
-            return await self._drive(Runner(self._database, integration, policy, listener), request)
+        self._check_owned(key, request.entities, owner)
+        async with self._lend(key, *(() if owner is None else (owner,))) as (integration, policy):
+            return await self._drive(Runner(self._database, integration, policy, listener), request, owner)
 
-    async def _drive(self, runner: Runner, request: RunRequest) -> RunSummary:
+    async def _drive(self, runner: Runner, request: RunRequest, owner: str | None) -> RunSummary:
         views = Views(self._database)
-        run = await views.run(await runner.start(request))
+        run = await views.run(await runner.start(request, owner))
         while run.result == State.WAITING:
-            await self._sit_out(run)
+            await self._sit_out(run, owner)
             run = await views.run(run.run_id)
             if run.result == State.WAITING:
                 unfinished = [e.entity for e in run.entities if e.state in (State.PENDING, State.RUNNING)]
                 run = await views.run(await runner.go_on(run.run_id, request, unfinished))
         return run
 
-    async def _sit_out(self, run: RunSummary) -> None:
+    async def _sit_out(self, run: RunSummary, owner: str | None) -> None:
         """Wait until the run is due, which may change meanwhile, or until somebody has ended it."""
         try:
             while run.result == State.WAITING and run.due_at is not None:
@@ -69,7 +72,7 @@ class Commands:
                 run = await Views(self._database).run(run.run_id)
         except asyncio.CancelledError:
             with contextlib.suppress(Exception):
-                await asyncio.shield(self.stop(run.integration))
+                await asyncio.shield(self._queue.cancel(run.integration, owner=owner))
             raise
 
     async def enqueue(self, key: str, request: RunRequest) -> int:
@@ -78,6 +81,7 @@ class Commands:
         Raises ``BadRequest`` for what does not exist, ``LockHeld`` with the id of the connection's live run.
         """
         self._check_entities(key, request.entities)
+        self._check_owned(key, request.entities, None)
         async with self._lend(key):  # a run that could not begin is refused at once
             pass
         return await self._queue.enqueue_one(key, request)
@@ -227,6 +231,16 @@ class Commands:
         if unknown or not names:
             what = f"{key} has no entity {', '.join(unknown)}." if unknown else "No entity is named."
             raise BadRequest(what, fix=f"Known are: {', '.join(known)}.")
+
+    def _check_owned(self, key: str, names: Sequence[str], owner: str | None) -> None:
+        """What belongs to owners is read for one of them, and what all share for nobody."""
+        owned = {entity.name: entity.owned for entity in self._entities[key]}
+        wrong = [name for name in names if owned[name] is not (owner is not None)]
+        if wrong and owner is None:
+            fix = "Name an agent, or ask for all: POST /api/sync/run/TYPE, keepstep run erp."
+            raise BadRequest(f"{key} gives {', '.join(wrong)} for one owner at a time.", fix=fix)
+        if wrong:
+            raise BadRequest(f"{key} gives {', '.join(wrong)} to all alike.", fix="Leave the owner out.")
 
 
 def _need_reason(reason: str) -> None:

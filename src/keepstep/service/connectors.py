@@ -3,7 +3,9 @@
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 
+from keepstep.integrations.erp.reader import ReportReader
 from keepstep.integrations.registry import Registered, Values
 from keepstep.integrations.tokens import TokenSet
 from keepstep.model.errors import BadRequest, NotFound, StoreError
@@ -11,12 +13,15 @@ from keepstep.model.integration import Integration
 from keepstep.model.run import Policy
 from keepstep.reliability.politeness import Rules
 from keepstep.reliability.shared_pacer import SharedPacer
+from keepstep.service.documents import Documents
 from keepstep.service.owners import OwnerConnections
 from keepstep.service.settings import Preferences
 from keepstep.service.vault import Credentials
 from keepstep.store.db import Database
 from keepstep.store.desk import shared_pacer
 
+READERS = 2
+"""Processes that read reports, of all runs of this process: one heavy report keeps no other back."""
 Lend = Callable[[str], AbstractAsyncContextManager[tuple[Integration, Policy]]]
 """What a piece of work on an integration gets while it lasts: ``Connectors.lent``."""
 
@@ -34,12 +39,13 @@ class Connectors:
     """Makes a connector for each use, and lets all of one integration share its limits.
 
     ``in_effect`` gives what the settings say, with what people chose and the stored credentials (by name); ``own``: an
-    owner's, to whom those of the environment are nothing.
+    owner's, to whom those of the environment are nothing. ``documents`` keeps the reports that are read.
     """
 
     def __init__(
         self, database: Database, registered: Mapping[str, Registered], preferences: Preferences,
         credentials: Credentials, in_effect: Callable[..., InEffect], owners: OwnerConnections | None = None,
+        documents: Documents | None = None,
     ) -> None:  # fmt: skip
         self._database = database
         self._registered = registered
@@ -48,6 +54,8 @@ class Connectors:
         self._in_effect = in_effect
         self._owners = owners
         self._pacers: dict[str, SharedPacer] = {}
+        self._documents = documents
+        self._reader = ReportReader(processes=READERS)
 
     @asynccontextmanager
     async def lent(self, key: str, owner: str | None = None) -> AsyncIterator[tuple[Integration, Policy]]:
@@ -66,12 +74,12 @@ class Connectors:
         if self._registered[key].per_owner:
             fix = "Ask for the run of an owner: GET /api/admin/owners lists them."
             raise BadRequest(f"{self._registered[key].title} has no account that all share.", fix=fix)
-        if not effective.values.api_key.strip():
+        if not effective.values.usable:
             if unreadable is not None:
                 raise BadRequest(unreadable.message, fix=unreadable.fix)
-            fix = f"Set {key.upper()}_API_KEY, store a key in Keepstep, or try it without an account: keepstep demo"
-            raise BadRequest(f"{self._registered[key].title} has no API key.", fix=fix)
-        integration = self._registered[key].build(effective.values, pacer=self._pacer(key, effective.rules))
+            raise _unusable(self._registered[key], effective.values)
+        values = self._with_reports(key, effective.values, owner)
+        integration = self._registered[key].build(values, pacer=self._pacer(key, effective.rules))
         try:
             yield integration, effective.policy
         finally:
@@ -94,6 +102,15 @@ class Connectors:
                 raise no_client(registered)
             tokens = self._owners.tokens(key, owner, read=TokenSet.of, write=TokenSet.stored)
             values = replace(values, tokens=tokens)
+        if registered.agents:  # another account, and the same upstream
+            integration = registered.build(
+                self._with_reports(key, values, owner), pacer=self._pacer(key, effective.rules)
+            )
+            try:
+                yield integration, effective.policy
+            finally:
+                await integration.aclose()
+            return
         pacer = shared_pacer(self._database, key, effective.rules, title=registered.title, owner=owner)
         integration = registered.build(values, pacer=pacer)
         try:
@@ -104,10 +121,11 @@ class Connectors:
 
     async def is_configured(self, key: str) -> bool:
         """Whether an integration has credentials. Raises ``NotFound``."""
-        return bool((await self._effective(key))[0].values.api_key.strip())
+        return (await self._effective(key))[0].values.usable
 
     async def aclose(self) -> None:
         """Give back what the limits hold. Connectors that are lent must have been returned."""
+        await self._reader.aclose()
         while self._pacers:
             _, pacer = self._pacers.popitem()
             await pacer.aclose()
@@ -119,11 +137,30 @@ class Connectors:
         stored, failed = ({}, {}) if key in self._credentials.locked else await self._credentials.all()
         return self._in_effect(key, await self._preferences.chosen(), stored.get(key, {})), failed.get(key)
 
+    def _with_reports(self, key: str, values: Values, owner: str | None) -> Values:
+        """What reads reports, of all connectors of this process; and whose they are."""
+        if not self._registered[key].agents:
+            return values
+        keep = None if self._documents is None else partial(self._documents.keep, key)
+        return replace(values, agent=owner or "", keep=keep, reader=self._reader)
+
     def _pacer(self, key: str, rules: Rules) -> SharedPacer:
         if key not in self._pacers:
             self._pacers[key] = shared_pacer(self._database, key, rules, title=self._registered[key].title)
         self._pacers[key].rules = rules
         return self._pacers[key]
+
+
+def _unusable(registered: Registered, values: Values) -> BadRequest:
+    """Why upstream cannot be asked."""
+    key = registered.key.upper()
+    if values.username is None:
+        fix = f"Set {key}_API_KEY, store a key in Keepstep, or try it without an account: keepstep demo"
+        return BadRequest(f"{registered.title} has no API key.", fix=fix)
+    if not values.base_url:
+        return BadRequest(f"{registered.title} has no address.", fix=f"Set {key}_BASE_URL.")
+    fix = f"Set {key}_USERNAME and {key}_PASSWORD, or store them in Keepstep."
+    return BadRequest(f"{registered.title} has no user name and password.", fix=fix)
 
 
 def no_client(registered: Registered) -> BadRequest:

@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 
 from keepstep.service.accounts import Accounts
+from keepstep.service.agents import Agents
 from keepstep.service.alerts import Alerts
 from keepstep.service.audit import Audit
 from keepstep.service.auto_sync import AutoSync
@@ -41,6 +42,7 @@ class Service:
     schedules: Schedules
     auto_sync: AutoSync
     sync_types: SyncTypes
+    agents: Agents
     owners: OwnerConnections
     consents: Consents
     preferences: Preferences

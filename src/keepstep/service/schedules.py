@@ -7,7 +7,7 @@ the environment falls silent. ``keepstep.schedules`` has what is in effect.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from itertools import islice
 from math import ceil
 from types import MappingProxyType
@@ -15,6 +15,7 @@ from typing import Any
 
 from keepstep.dispatch.schedule import upcoming
 from keepstep.model.errors import BadRequest, Conflict, NotFound
+from keepstep.model.integration import Mode
 from keepstep.model.schedule import Schedule
 from keepstep.service.audit import Audit
 from keepstep.service.shapes import ModeName, Shape
@@ -94,15 +95,20 @@ class ScheduleView(Shape):
 
 
 class Schedules:
-    """Shows and changes schedules. ``entities`` has those of each integration, ``given`` each that has a schedule."""
+    """Shows and changes schedules. ``entities`` has those of each integration, ``given`` each that has a schedule.
+
+    ``typed``: integrations whose intervals are those of sync types instead, with the entities that all share.
+    """
 
     def __init__(
-        self, database: Database, audit: Audit, entities: Mapping[str, Sequence[str]], given: Mapping[str, Given]
-    ) -> None:
+        self, database: Database, audit: Audit, entities: Mapping[str, Sequence[str]], given: Mapping[str, Given],
+        typed: Mapping[str, Sequence[str]] = MappingProxyType({}),
+    ) -> None:  # fmt: skip
         self._database = database
         self._audit = audit
         self._entities = entities
         self._given = given
+        self._typed = typed
 
     async def all(self) -> list[ScheduleView]:
         """Every schedule, up to 1000."""
@@ -112,8 +118,13 @@ class Schedules:
             return [self._view(kept) for kept in await schedules.select(connection)]
 
     async def get(self, key: str) -> ScheduleView:
-        """The shared schedule of an integration. Raises ``NotFound``."""
+        """The shared schedule of an integration. Raises ``NotFound``.
+
+        Where sync types say the intervals it is what their schedules come to.
+        """
         async with self._database.connection() as connection:
+            if key in self._typed:
+                return self._together(key, await schedules.of_types(connection, key))
             return self._view(await self._shared(connection, key))
 
     async def last_tick(self) -> datetime | None:
@@ -151,12 +162,16 @@ class Schedules:
         return await self.set(key, {"enabled": True}, by=by)
 
     async def awaken(self, key: str) -> None:
-        """An idle schedule is due: its integration has got credentials."""
+        """An idle schedule is due: its integration has got credentials. Those of types are by themselves."""
+        if key in self._typed:
+            return
         async with self._database.connection() as connection, connection.transaction():
             await schedules.awaken(connection, (await self._shared(connection, key)).schedule.id)
 
     async def rest(self, key: str) -> None:
         """Let a schedule be idle: its integration has lost its credentials, unless the environment gives some."""
+        if key in self._typed:
+            return
         async with self._database.connection() as connection, connection.transaction():
             kept = await self._shared(connection, key)
             if not await self._has_credentials(connection, kept):
@@ -252,6 +267,20 @@ class Schedules:
             raise BadRequest(f"{key} has no entity {', '.join(unknown)}.", fix=f"Known are: {', '.join(known)}.")
         return tuple(dict.fromkeys(str(name) for name in names))
 
+    def _together(self, key: str, found: Sequence[Kept]) -> ScheduleView:
+        """Several schedules as one: the longest interval is the one that all of them keep."""
+        views = [view for view in map(self._view, found) if view.enabled]
+        slots = sorted((slot for view in views for slot in view.upcoming), key=lambda slot: slot.at)
+        return ScheduleView(
+            id=found[0].schedule.id if found else 0, integration=key, owner=None, name="", enabled=bool(views),
+            idle=bool(views) and not slots,
+            interval_minutes=max((view.interval_minutes for view in views), default=MOST_MINUTES),
+            full_at_hour_utc=None, entities=list(self._typed[key]), env_locked=[],
+            next_run=slots[0].at if slots else None, upcoming=slots[:_FORESEEN],
+            updated_at=max((kept.updated_at for kept in found), default=datetime.fromtimestamp(0, UTC)),
+            updated_by=max(found, key=lambda kept: kept.updated_at).updated_by if found else "keepstep",
+        )  # fmt: skip
+
     def _view(self, kept: Kept) -> ScheduleView:
         schedule = kept.schedule
         is_shared = schedule.owner is None and not schedule.name
@@ -264,7 +293,10 @@ class Schedules:
             entities=list(schedule.entities),
             env_locked=[CAMEL[name] for name in VARIABLES if name in locked],
             next_run=schedule.due_at,
-            upcoming=[UpcomingRun(at=slot.at, mode=slot.mode) for slot in islice(upcoming(schedule), _FORESEEN)],
+            upcoming=[
+                UpcomingRun(at=slot.at, mode=Mode.BACKFILL if kept.sync_type else slot.mode)
+                for slot in islice(upcoming(schedule), _FORESEEN)
+            ],
             updated_at=kept.updated_at, updated_by=kept.updated_by,
         )  # fmt: skip
 

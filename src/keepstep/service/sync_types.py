@@ -20,10 +20,11 @@ LEAST_MINUTES, MOST_MINUTES = 5, 1440
 
 
 class SyncTypeView(Shape):
-    """One type. ``nextRun`` is null while nothing of it is to come."""
+    """One type. ``perAgent``: each agent has a schedule of it. ``nextRun`` is null while nothing of it is to come."""
 
     interval_minutes: int
     enabled: bool
+    per_agent: bool
     updated_at: datetime
     next_run: datetime | None
 
@@ -75,8 +76,8 @@ class SyncTypes:
 
 def _view(found: SyncType) -> SyncTypeView:
     return SyncTypeView(
-        interval_minutes=found.interval_minutes, enabled=found.enabled, updated_at=found.updated_at,
-        next_run=found.next_run,
+        interval_minutes=found.interval_minutes, enabled=found.enabled, per_agent=found.per_agent,
+        updated_at=found.updated_at, next_run=found.next_run,
     )  # fmt: skip
 
 

@@ -31,22 +31,24 @@ async def connection_id(connection: Connection, integration: str, owner: str | N
     return int((await _one(cursor))["id"])
 
 
-async def begin(database: Database, integration: str, request: RunRequest, *, lease: float) -> RunSession:
+async def begin(
+    database: Database, integration: str, request: RunRequest, *, lease: float, owner: str | None = None
+) -> RunSession:
     """Take the connection's lock and start a run under it.
 
     A run whose process is gone is marked crashed and replaced; one that should have gone on long ago is replaced too.
     Raises ``LockHeld`` while another run is alive, queued, or waits.
     """
 
-    async def start(connection: Connection, owner: int) -> int:
-        await _end_previous(connection, owner)
+    async def start(connection: Connection, place: int) -> int:
+        await _end_previous(connection, place)
         asked = {**asdict(request), "entities": list(request.entities)}
-        cursor = await connection.execute(_RUNS["insert_run"], {"connection": owner, **asked})
+        cursor = await connection.execute(_RUNS["insert_run"], {"connection": place, **asked})
         run_id = int((await _one(cursor))["id"])
-        await _started(connection, owner, run_id, request)
+        await _started(connection, place, run_id, request)
         return run_id
 
-    return await under_lock(database, partial(connection_id, integration=integration), start, lease)
+    return await under_lock(database, partial(connection_id, integration=integration, owner=owner), start, lease)
 
 
 async def resume(database: Database, run_id: int, *, lease: float) -> RunSession:

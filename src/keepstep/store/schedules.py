@@ -45,17 +45,24 @@ async def wake_waiting(connection: Connection, *, batch: int = BATCH) -> Dispatc
 
 @dataclass(frozen=True, slots=True)
 class Kept:
-    """A schedule, who changed it last, and what of it the environment sets."""
+    """A schedule, who changed it last, what of it the environment sets, and the type that says its interval."""
 
     schedule: Schedule
     updated_at: datetime
     updated_by: str
     env_locked: Sequence[str]
+    sync_type: str | None = None
 
 
 async def select(connection: Connection, *, integration: str | None = None, limit: int = MOST_LISTED) -> list[Kept]:
     """All schedules, or the shared one of an integration."""
     cursor = await connection.execute(_SCHEDULES["select"], {"integration": integration, "limit": limit})
+    return [_kept(row) for row in await cursor.fetchall()]
+
+
+async def of_types(connection: Connection, integration: str) -> list[Kept]:
+    """The schedules of the types that all share, of an integration that has no other ones."""
+    cursor = await connection.execute(_SCHEDULES["of_types"], {"integration": integration})
     return [_kept(row) for row in await cursor.fetchall()]
 
 
@@ -120,7 +127,7 @@ def _values(plan: Plan) -> dict[str, Any]:
 def _kept(row: dict[str, Any]) -> Kept:
     values = {name: row[name] for name in (field.name for field in fields(Schedule))}
     values |= {name: _utc(row[name]) for name in _INSTANTS} | {"entities": tuple(row["entities"])}
-    return Kept(Schedule(**values), row["updated_at"], row["updated_by"], row["env_locked"])
+    return Kept(Schedule(**values), row["updated_at"], row["updated_by"], row["env_locked"], row["sync_type"])
 
 
 def _utc(instant: datetime | None) -> datetime | None:

@@ -10,13 +10,23 @@ FROM keepstep.wake_waiting(%(batch)s)
 -- name: select
 SELECT s.id, s.connection_id, c.integration, c.owner_id AS owner, s.name, s.enabled, s.interval_seconds, s.full_at_hour_utc,
        s.entities, s.anchor_at, t.due_at, t.delta_at, t.full_at, s.updated_at, s.updated_by,
-       s.env_locked
+       s.env_locked, s.sync_type
 FROM keepstep.schedules s
 JOIN keepstep.connections c ON c.id = s.connection_id
 LEFT JOIN keepstep.schedule_times t ON t.schedule_id = s.id
 WHERE (%(integration)s::text IS NULL OR (c.integration = %(integration)s AND c.owner_id IS NULL AND s.name = ''))
 ORDER BY c.integration, c.owner_id NULLS FIRST, s.name
 LIMIT %(limit)s
+
+-- name: of_types
+SELECT s.id, s.connection_id, c.integration, c.owner_id AS owner, s.name, s.enabled, s.interval_seconds, s.full_at_hour_utc,
+       s.entities, s.anchor_at, t.due_at, t.delta_at, t.full_at, s.updated_at, s.updated_by,
+       s.env_locked, s.sync_type
+FROM keepstep.schedules s
+JOIN keepstep.connections c ON c.id = s.connection_id
+LEFT JOIN keepstep.schedule_times t ON t.schedule_id = s.id
+WHERE c.integration = %(integration)s AND c.owner_id IS NULL AND s.sync_type IS NOT NULL
+ORDER BY s.interval_seconds, s.name
 
 -- name: lock
 -- Edits of one schedule take turns, each seeing what the one before it did.

@@ -2,6 +2,41 @@
 
 CREATE SCHEMA keepstep;
 
+CREATE FUNCTION keepstep.agent_is_edited() RETURNS trigger
+    LANGUAGE plpgsql
+    AS $$
+BEGIN
+    NEW.updated_at := now();
+    RETURN NEW;
+END
+$$;
+
+CREATE FUNCTION keepstep.agent_was_edited() RETURNS trigger
+    LANGUAGE plpgsql
+    AS $$
+BEGIN
+    IF TG_OP <> 'INSERT' AND OLD.enabled AND (TG_OP = 'DELETE' OR NOT NEW.enabled OR NEW.code <> OLD.code) THEN
+        PERFORM keepstep.rest_erp(OLD.code);
+    END IF;
+    IF TG_OP <> 'DELETE' AND NEW.enabled THEN
+        PERFORM keepstep.plan_erp(NULL);
+        PERFORM keepstep.plan_erp(NEW.code);
+    END IF;
+    PERFORM pg_notify('keepstep_agents', '');
+    RETURN NULL;
+END
+$$;
+
+CREATE FUNCTION keepstep.agents_were_emptied() RETURNS trigger
+    LANGUAGE plpgsql
+    AS $$
+BEGIN
+    PERFORM keepstep.rest_erp(c.owner_id) FROM keepstep.connections c WHERE c.integration = 'erp' AND c.owner_id IS NOT NULL;
+    PERFORM pg_notify('keepstep_agents', '');
+    RETURN NULL;
+END
+$$;
+
 CREATE FUNCTION keepstep.auto_sync_bounds(integration text, OUT least_minutes integer, OUT most_minutes integer, OUT entities text[]) RETURNS record
     LANGUAGE plpgsql IMMUTABLE
     AS $$
@@ -94,7 +129,7 @@ BEGIN
     IF claimed <> '{}' THEN
         WITH due AS MATERIALIZED (
             SELECT s.id, s.connection_id, s.entities, s.full_at_hour_utc, t.place, t.due_at,
-                   s.sync_type IS NOT NULL AND t.delta_at <= moment AS is_patient,
+                   s.sync_type IS NOT NULL AND t.delta_at <= moment AS is_patient, s.sync_type IS NOT NULL AS is_whole,
                    CASE WHEN s.full_at_hour_utc IS NOT NULL THEN t.full_at END AS full_at,
                    CASE WHEN t.delta_at > moment THEN t.delta_at
                         ELSE keepstep.next_slot(moment, s.anchor_at, s.interval_seconds) END AS delta_at,
@@ -105,12 +140,12 @@ BEGIN
             -- In the order of connections: two callers that meet at the same ones cannot lock each other out.
             INSERT INTO keepstep.runs (connection_id, mode, dry_run, trigger, entities, state, in_queue, schedule_id,
                                        planned_at, caught_up, created_at, queued_at)
-            SELECT d.connection_id, CASE WHEN d.is_full THEN 'backfill' ELSE 'delta' END, false,
+            SELECT d.connection_id, CASE WHEN d.is_full OR d.is_whole THEN 'backfill' ELSE 'delta' END, false,
                    CASE WHEN d.is_full THEN 'nightly' ELSE 'schedule' END, d.entities, 'queued', true, d.id,
                    d.due_at, d.is_full AND extract(hour FROM moment AT TIME ZONE 'UTC') <> d.full_at_hour_utc, moment, moment
             FROM due d ORDER BY d.connection_id, d.is_full DESC, d.due_at
             ON CONFLICT (connection_id) WHERE state IN ('queued', 'running', 'waiting') DO NOTHING
-            RETURNING id, schedule_id, connection_id, mode
+            RETURNING id, schedule_id, connection_id, trigger
         ), moved AS (
             UPDATE keepstep.schedule_times t
             SET delta_at = n.delta_at, full_at = n.full_at, due_at = least(n.delta_at, n.full_at)
@@ -128,8 +163,8 @@ BEGIN
             WHERE t.ctid = n.place
         ), added AS (
             INSERT INTO keepstep_queue.procrastinate_jobs (queue_name, priority, task_name, lock, queueing_lock, args)
-            SELECT CASE WHEN q.mode = 'backfill' THEN 'full' ELSE 'scheduled' END,
-                   CASE WHEN q.mode = 'backfill' THEN 10 ELSE 50 END,
+            SELECT CASE WHEN q.trigger = 'nightly' THEN 'full' ELSE 'scheduled' END,
+                   CASE WHEN q.trigger = 'nightly' THEN 10 ELSE 50 END,
                    'keepstep.run', 'connection/' || q.connection_id, 'run/' || q.id, ('{"run_id": ' || q.id || '}')::jsonb
             FROM queued q
             RETURNING id, queue_name
@@ -153,8 +188,8 @@ CREATE FUNCTION keepstep.enqueue(run_ids bigint[]) RETURNS bigint
     AS $$
     WITH added AS (
         INSERT INTO keepstep_queue.procrastinate_jobs (queue_name, priority, task_name, lock, queueing_lock, args)
-        SELECT CASE WHEN r.trigger = 'manual' THEN 'interactive' WHEN r.mode = 'backfill' THEN 'full' ELSE 'scheduled' END,
-               CASE WHEN r.trigger = 'manual' THEN 100 WHEN r.mode = 'backfill' THEN 10 ELSE 50 END,
+        SELECT CASE WHEN r.trigger = 'manual' THEN 'interactive' WHEN r.mode = 'backfill' AND r.trigger <> 'schedule' THEN 'full' ELSE 'scheduled' END,
+               CASE WHEN r.trigger = 'manual' THEN 100 WHEN r.mode = 'backfill' AND r.trigger <> 'schedule' THEN 10 ELSE 50 END,
                'keepstep.run', 'connection/' || r.connection_id, 'run/' || r.id, jsonb_build_object('run_id', r.id)
         FROM keepstep.runs r WHERE r.id = ANY (run_ids) AND r.state = 'queued' ORDER BY r.id
         ON CONFLICT (queueing_lock) WHERE status = 'todo' DO NOTHING
@@ -167,6 +202,18 @@ CREATE FUNCTION keepstep.enqueue(run_ids bigint[]) RETURNS bigint
     SELECT coalesce(sum(n), 0)::bigint FROM told
 $$;
 
+CREATE FUNCTION keepstep.erp_was_configured() RETURNS trigger
+    LANGUAGE plpgsql
+    AS $$
+BEGIN
+    IF TG_TABLE_NAME = 'connections' THEN
+        PERFORM keepstep.plan_erp(NULL);
+    END IF;
+    PERFORM keepstep.settle_erp();
+    RETURN NULL;
+END
+$$;
+
 CREATE FUNCTION keepstep.full_done_today(schedule bigint, moment timestamp with time zone) RETURNS boolean
     LANGUAGE sql STABLE
     AS $$
@@ -174,6 +221,16 @@ CREATE FUNCTION keepstep.full_done_today(schedule bigint, moment timestamp with 
         SELECT FROM keepstep.runs r WHERE r.schedule_id = schedule AND r.trigger = 'nightly'
         AND r.created_at >= date_trunc('day', moment, 'UTC')
         AND r.created_at < date_trunc('day', moment, 'UTC') + interval '24 hours')
+$$;
+
+CREATE FUNCTION keepstep.is_erp_ready(own boolean) RETURNS boolean
+    LANGUAGE sql STABLE
+    AS $$
+    SELECT EXISTS (
+        SELECT FROM keepstep.connections c
+        WHERE c.integration = 'erp' AND c.owner_id IS NULL
+          AND (own OR c.credentials IS NOT NULL OR 'credentials' = ANY (c.env_given))
+          AND ('base_url' = ANY (c.env_given) OR EXISTS (SELECT FROM keepstep.settings s WHERE s.name = 'ERP_BASE_URL')))
 $$;
 
 CREATE FUNCTION keepstep.is_visible(connection bigint) RETURNS boolean
@@ -200,6 +257,7 @@ CREATE FUNCTION keepstep.make_due(schedule bigint, moment timestamp with time zo
         moment, s.full_at_hour_utc, keepstep.jitter(s.id, 86400), keepstep.full_done_today(s.id, moment))
     FROM keepstep.schedules s JOIN keepstep.connections c ON c.id = s.connection_id
     WHERE s.id = schedule AND s.enabled AND c.state = 'connected'
+      AND (c.integration <> 'erp' OR keepstep.is_erp_ready(c.own_credentials))
     ON CONFLICT (schedule_id) DO UPDATE
     SET due_at = excluded.due_at, delta_at = excluded.delta_at, full_at = excluded.full_at;
     SELECT pg_notify('keepstep_schedules', '')
@@ -221,6 +279,26 @@ CREATE FUNCTION keepstep.next_slot(moment timestamp with time zone, anchor times
         - mod(mod(((extract(epoch FROM moment) - extract(epoch FROM anchor)) * 1000000)::bigint, interval_seconds * 1000000::bigint)
               + interval_seconds * 1000000::bigint, interval_seconds * 1000000::bigint)
     ) * interval '1 microsecond'
+$$;
+
+CREATE FUNCTION keepstep.next_type_has_its_turn() RETURNS trigger
+    LANGUAGE plpgsql
+    AS $$
+BEGIN
+    UPDATE keepstep.schedule_times t SET delta_at = now(), due_at = least(now(), t.full_at)
+    FROM (
+        SELECT o.schedule_id FROM keepstep.schedules s JOIN keepstep.schedule_times o ON o.schedule_id = s.id
+        WHERE s.connection_id = NEW.connection_id AND s.sync_type IS NOT NULL AND s.id IS DISTINCT FROM NEW.schedule_id
+          AND o.delta_at > now() AND o.delta_at <= now() + interval '1 minute'
+          AND o.delta_at < keepstep.next_slot(now(), s.anchor_at, s.interval_seconds)
+        ORDER BY o.delta_at LIMIT 1 FOR UPDATE OF o SKIP LOCKED
+    ) n
+    WHERE t.schedule_id = n.schedule_id;
+    IF FOUND THEN
+        PERFORM pg_notify('keepstep_schedules', '');
+    END IF;
+    RETURN NULL;
+END
 $$;
 
 CREATE FUNCTION keepstep.owners_run_ended() RETURNS trigger
@@ -277,6 +355,28 @@ BEGIN
     END IF;
     RETURN NULL;
 END
+$$;
+
+CREATE FUNCTION keepstep.plan_erp(agent text) RETURNS void
+    LANGUAGE plpgsql
+    AS $$
+BEGIN
+    INSERT INTO keepstep.connections (integration, owner_id) VALUES ('erp', agent)
+    ON CONFLICT (integration, coalesce(owner_id, '')) DO NOTHING;
+    INSERT INTO keepstep.schedules (connection_id, name, sync_type, interval_seconds, entities, updated_by)
+    SELECT c.id, t.sync_type, t.sync_type, t.interval_minutes * 60, ARRAY[t.sync_type], session_user
+    FROM keepstep.connections c JOIN keepstep.sync_settings t ON t.per_agent = (agent IS NOT NULL)
+    WHERE c.integration = 'erp' AND c.owner_id IS NOT DISTINCT FROM agent
+    ORDER BY t.default_minutes, t.sync_type
+    ON CONFLICT (connection_id, name) DO NOTHING;
+END
+$$;
+
+CREATE FUNCTION keepstep.rest_erp(agent text) RETURNS void
+    LANGUAGE sql
+    AS $$
+    DELETE FROM keepstep.schedules s USING keepstep.connections c
+    WHERE c.id = s.connection_id AND c.integration = 'erp' AND c.owner_id = agent AND s.sync_type IS NOT NULL
 $$;
 
 CREATE FUNCTION keepstep.run_has_connection() RETURNS trigger
@@ -345,7 +445,11 @@ CREATE FUNCTION keepstep.schedule_is_edited() RETURNS trigger
     AS $$
 BEGIN
     IF TG_OP = 'INSERT' OR NEW.interval_seconds <> OLD.interval_seconds OR (NEW.enabled AND NOT OLD.enabled) THEN
-        NEW.anchor_at := now() - keepstep.jitter(NEW.id, NEW.interval_seconds);
+        NEW.anchor_at := now() - CASE
+            WHEN NEW.sync_type IS NOT NULL
+                 AND EXISTS (SELECT FROM keepstep.connections WHERE id = NEW.connection_id AND owner_id IS NOT NULL)
+            THEN keepstep.spread(NEW.id, NEW.interval_seconds)
+            ELSE keepstep.jitter(NEW.id, NEW.interval_seconds) END;
     END IF;
     NEW.updated_at := now();
     RETURN NEW;
@@ -397,6 +501,26 @@ CREATE FUNCTION keepstep.set_back(seconds numeric, moment timestamp with time zo
     ) n
     WHERE t.schedule_id = n.schedule_id;
     UPDATE keepstep.runs SET due_at = due_at - seconds * interval '1 second' WHERE state = 'waiting' AND due_at > moment
+$$;
+
+CREATE FUNCTION keepstep.settle_erp() RETURNS void
+    LANGUAGE plpgsql
+    AS $$
+BEGIN
+    PERFORM keepstep.make_due(s.id) FROM keepstep.schedules s JOIN keepstep.connections c ON c.id = s.connection_id
+    WHERE c.integration = 'erp' AND s.sync_type IS NOT NULL AND s.enabled AND c.state = 'connected'
+      AND keepstep.is_erp_ready(c.own_credentials)
+      AND NOT EXISTS (SELECT FROM keepstep.schedule_times t WHERE t.schedule_id = s.id);
+    DELETE FROM keepstep.schedule_times t USING keepstep.schedules s, keepstep.connections c
+    WHERE s.id = t.schedule_id AND c.id = s.connection_id AND c.integration = 'erp'
+      AND NOT keepstep.is_erp_ready(c.own_credentials);
+END
+$$;
+
+CREATE FUNCTION keepstep.spread(schedule_id bigint, interval_seconds integer) RETURNS interval
+    LANGUAGE sql STABLE PARALLEL SAFE
+    AS $$
+    SELECT interval_seconds * 1000000::bigint * ((schedule_id % 1000000) * 618033 % 1000000) / 1000000 * interval '1 microsecond'
 $$;
 
 CREATE FUNCTION keepstep.sync_type_is_edited() RETURNS trigger
@@ -544,6 +668,21 @@ ALTER TABLE keepstep.admin_logs ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY
     CACHE 1
 );
 
+CREATE TABLE keepstep.agents (
+    code text NOT NULL,
+    name text DEFAULT ''::text NOT NULL,
+    enabled boolean DEFAULT true NOT NULL,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    updated_at timestamp with time zone DEFAULT now() NOT NULL,
+    updated_by text DEFAULT SESSION_USER NOT NULL,
+    CONSTRAINT agents_code_check CHECK (((code ~ '^\S(.*\S)?$'::text) AND (length(code) <= 64))),
+    CONSTRAINT agents_name_check CHECK ((length(name) <= 200))
+);
+
+COMMENT ON TABLE keepstep.agents IS 'the whitelist: of nobody else are reports of the ERP read';
+
+COMMENT ON COLUMN keepstep.agents.code IS 'as the ERP calls the agent; the owner of their connection and of their rows';
+
 CREATE TABLE keepstep.alert_messages (
     id bigint NOT NULL,
     channel text NOT NULL,
@@ -647,11 +786,14 @@ CASE
     WHEN (own_credentials AND (credentials IS NULL)) THEN 'needs-connecting'::text
     ELSE 'connected'::text
 END) STORED NOT NULL,
+    env_given text[] DEFAULT '{}'::text[] NOT NULL,
     CONSTRAINT connections_credentials_check CHECK (((credentials IS NULL) = (credentials_set_at IS NULL))),
     CONSTRAINT connections_owner_check CHECK ((owner_id <> ''::text)),
     CONSTRAINT connections_paused_check CHECK ((((paused_at IS NULL) = (paused_by IS NULL)) AND ((paused_at IS NULL) = (paused_reason IS NULL)))),
     CONSTRAINT connections_refused_check CHECK (((refused_at IS NULL) = (refused_reason IS NULL)))
 );
+
+COMMENT ON COLUMN keepstep.connections.env_given IS 'what the environment gives: credentials, base_url';
 
 CREATE TABLE keepstep.events (
     id bigint NOT NULL,
@@ -1189,6 +1331,7 @@ CREATE TABLE keepstep.sync_settings (
     updated_by text DEFAULT 'keepstep'::text NOT NULL,
     default_minutes integer NOT NULL,
     saved boolean DEFAULT false NOT NULL,
+    per_agent boolean DEFAULT false NOT NULL,
     CONSTRAINT sync_settings_default_minutes_check CHECK (((default_minutes >= 5) AND (default_minutes <= 1440))),
     CONSTRAINT sync_settings_interval_minutes_check CHECK (((interval_minutes >= 5) AND (interval_minutes <= 1440))),
     CONSTRAINT sync_settings_sync_type_check CHECK ((sync_type <> ''::text))
@@ -1238,6 +1381,9 @@ ALTER TABLE keepstep.users ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
 
 ALTER TABLE ONLY keepstep.admin_logs
     ADD CONSTRAINT admin_logs_pkey PRIMARY KEY (id);
+
+ALTER TABLE ONLY keepstep.agents
+    ADD CONSTRAINT agents_pkey PRIMARY KEY (code);
 
 ALTER TABLE ONLY keepstep.alert_messages
     ADD CONSTRAINT alert_messages_pkey PRIMARY KEY (id);
@@ -1445,9 +1591,25 @@ CREATE UNIQUE INDEX users_name ON keepstep.users USING btree (lower(name));
 
 CREATE UNIQUE INDEX users_owner ON keepstep.users USING btree (owner_id);
 
+CREATE TRIGGER agent_is_edited BEFORE UPDATE ON keepstep.agents FOR EACH ROW EXECUTE FUNCTION keepstep.agent_is_edited();
+
+CREATE TRIGGER agent_was_edited AFTER INSERT OR DELETE OR UPDATE ON keepstep.agents FOR EACH ROW EXECUTE FUNCTION keepstep.agent_was_edited();
+
+CREATE TRIGGER agents_were_emptied AFTER TRUNCATE ON keepstep.agents FOR EACH STATEMENT EXECUTE FUNCTION keepstep.agents_were_emptied();
+
 CREATE TRIGGER connection_has_no_runs BEFORE DELETE ON keepstep.connections FOR EACH ROW EXECUTE FUNCTION keepstep.connection_has_no_runs();
 
 CREATE TRIGGER connection_was_changed AFTER UPDATE ON keepstep.connections FOR EACH ROW WHEN (((new.owner_id IS NOT NULL) AND (old.state IS DISTINCT FROM new.state))) EXECUTE FUNCTION keepstep.connection_was_changed();
+
+CREATE TRIGGER erp_lost_its_address AFTER DELETE ON keepstep.settings FOR EACH ROW WHEN ((old.name = 'ERP_BASE_URL'::text)) EXECUTE FUNCTION keepstep.erp_was_configured();
+
+CREATE TRIGGER erp_was_added AFTER INSERT ON keepstep.connections FOR EACH ROW WHEN (((new.integration = 'erp'::text) AND (new.owner_id IS NULL))) EXECUTE FUNCTION keepstep.erp_was_configured();
+
+CREATE TRIGGER erp_was_addressed AFTER INSERT ON keepstep.settings FOR EACH ROW WHEN ((new.name = 'ERP_BASE_URL'::text)) EXECUTE FUNCTION keepstep.erp_was_configured();
+
+CREATE TRIGGER erp_was_configured AFTER UPDATE OF credentials, env_given ON keepstep.connections FOR EACH ROW WHEN (((new.integration = 'erp'::text) AND (new.owner_id IS NULL) AND (((old.credentials IS NULL) <> (new.credentials IS NULL)) OR (old.env_given <> new.env_given)))) EXECUTE FUNCTION keepstep.erp_was_configured();
+
+CREATE TRIGGER next_type_has_its_turn AFTER UPDATE ON keepstep.runs FOR EACH ROW WHEN (((old.finished_at IS NULL) AND (new.finished_at IS NOT NULL) AND (new.mode = 'backfill'::text))) EXECUTE FUNCTION keepstep.next_type_has_its_turn();
 
 CREATE TRIGGER owners_run_ended AFTER UPDATE ON keepstep.runs FOR EACH ROW WHEN (((old.finished_at IS NULL) AND (new.finished_at IS NOT NULL) AND (new.state <> 'stopped'::text) AND (NOT new.dry_run))) EXECUTE FUNCTION keepstep.owners_run_ended();
 

@@ -13,7 +13,10 @@ _SQL = queries("sync_types")
 
 @dataclass(frozen=True, slots=True)
 class SyncType:
-    """A type as it is set. ``next_run``: of the first of its schedules; None while nothing is to come."""
+    """A type as it is set. ``per_agent``: each agent has a schedule of it, else there is one that all share.
+
+    ``next_run``: of the first of its schedules; None while nothing is to come.
+    """
 
     name: str
     interval_minutes: int
@@ -21,6 +24,7 @@ class SyncType:
     updated_at: datetime
     updated_by: str
     saved: bool
+    per_agent: bool
     next_run: datetime | None
 
 
@@ -30,7 +34,8 @@ async def select(connection: Connection) -> list[SyncType]:
     return [
         SyncType(
             row["sync_type"], row["interval_minutes"], row["enabled"], row["updated_at"].astimezone(UTC),
-            row["updated_by"], row["saved"], row["next_run"] and row["next_run"].astimezone(UTC),
+            row["updated_by"], row["saved"], row["per_agent"],
+            row["next_run"] and row["next_run"].astimezone(UTC),
         )
         for row in rows
     ]  # fmt: skip

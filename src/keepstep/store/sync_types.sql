@@ -1,6 +1,6 @@
 -- name: all
 -- Without a schedule the next run is where it would be: on the grid that began with the last change.
-SELECT t.sync_type, t.interval_minutes, t.enabled, t.updated_at, t.updated_by, t.saved,
+SELECT t.sync_type, t.interval_minutes, t.enabled, t.updated_at, t.updated_by, t.saved, t.per_agent,
        CASE WHEN NOT t.enabled THEN NULL
             WHEN EXISTS (SELECT FROM keepstep.schedules s WHERE s.sync_type = t.sync_type) THEN
                 (SELECT min(st.due_at) FROM keepstep.schedules s JOIN keepstep.schedule_times st ON st.schedule_id = s.id

@@ -15,6 +15,8 @@ from types import MappingProxyType
 
 from keepstep.integrations.erp.numbers import calendar_date, number, whole_number
 
+LINEAGE = ("sourceDocument", "sourcePage", "sourceRow", "sourceLayout")
+"""The fields of a record that say where it was read."""
 Value = str | int | Decimal | date | None
 """What one cell holds; None where nothing is printed."""
 

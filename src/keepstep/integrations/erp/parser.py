@@ -12,11 +12,9 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
-import pdfplumber
-from pdfplumber.page import Page
 
 from keepstep.integrations.erp.geometry import (
     Band,
@@ -32,16 +30,17 @@ from keepstep.integrations.erp.geometry import (
     text_of,
     upright_at,
 )
-from keepstep.integrations.erp.layout import Layout
+from keepstep.integrations.erp.layout import LINEAGE, Layout
 from keepstep.integrations.erp.numbers import calendar_date, number, whole_number
 from keepstep.integrations.erp.refusal import Refused, Spot
 
-LINEAGE = ("sourceDocument", "sourcePage", "sourceRow", "sourceLayout")
-"""The fields of a record that say where it was read."""
+if TYPE_CHECKING:
+    from pdfplumber.page import Page
+
 _MARK, _END, _MARGIN = b"%PDF-", b"%%EOF", 1024
 _THIN = 1.5
 _encode = msgspec.json.Encoder(decimal_format="number").encode
-Words = Callable[[Page], Sequence[dict[str, Any]]]
+Words = Callable[["Page"], Sequence[dict[str, Any]]]
 
 
 @dataclass(slots=True)
@@ -75,13 +74,15 @@ def document_hash(pdf: bytes) -> str:
     return hashlib.sha256(pdf).hexdigest()
 
 
-def words_of(page: Page) -> Sequence[dict[str, Any]]:
+def words_of(page: "Page") -> Sequence[dict[str, Any]]:
     """The words of a page: the whole of what is asked of pdfplumber for them."""
     return page.extract_words(x_tolerance=1, y_tolerance=2)
 
 
 def parse(pdf: bytes, layout: Layout, *, agent: str = "", words: Words = words_of) -> Report:
     """The report's rows. ``agent``: whose it must say that it is. Raises ``Refused``."""
+    import pdfplumber  # takes a while to load, and whoever only fetches reports never needs it
+
     check_file(pdf)
     parser = _Parser(layout, agent, document_hash(pdf))
     try:
@@ -125,7 +126,7 @@ def _word(word: dict[str, Any]) -> Word:
     return word["text"], word["x0"], word["x1"], word["top"], word["bottom"]
 
 
-def _rules(page: Page) -> tuple[list[Rule], list[Rule]]:
+def _rules(page: "Page") -> tuple[list[Rule], list[Rule]]:
     """Upright and level rules; a thin rectangle is one."""
     upright, level = [], []
     for drawn in (*page.lines, *page.rects):

@@ -10,6 +10,7 @@ import sys
 from typing import BinaryIO
 
 import msgspec
+import pdfplumber  # noqa: F401 - loaded at the start, and not by the first report
 
 from keepstep.integrations.erp.layout import LAYOUTS
 from keepstep.integrations.erp.parser import Report, parse
