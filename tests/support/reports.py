@@ -1,4 +1,4 @@
-"""Agents with a history of reports, as the engine and the schedules leave them behind."""
+"""Agents with a history of reports, as the engine and the schedules leave it behind."""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -14,22 +14,21 @@ from keepstep.integrations.erp.refusal import NOWHERE, Refused
 from keepstep.model.document import Document
 from keepstep.model.errors import NotData
 from keepstep.model.run import error_json
+from keepstep.store import agents as store
 from keepstep.store.db import Connection
 
-PER_AGENT = ("orders", "customers", "ddt", "invoices")
-SHARED = ("products", "prices")
-
-_CONNECTIONS = """
-INSERT INTO keepstep.connections (integration, owner_id)
-SELECT 'erp', NULLIF(code, '') FROM unnest(%s::text[]) AS a (code)
-ON CONFLICT (integration, coalesce(owner_id, '')) DO NOTHING
-"""
-_SCHEDULES = """
-INSERT INTO keepstep.schedules (connection_id, name, sync_type, interval_seconds, entities)
-SELECT c.id, t.sync_type, t.sync_type, 600, ARRAY[t.sync_type]
-FROM keepstep.connections c JOIN keepstep.sync_settings t
-  ON (c.owner_id IS NULL) = (t.sync_type IN ('products', 'prices'))
-WHERE c.integration = 'erp' ON CONFLICT (connection_id, name) DO NOTHING
+_NAMES = (
+    "Niccolò Già",
+    "Perla Forlì",
+    "Ottavia Così",
+    "Amedeo Perché",
+    "Benedetta Lunedì",
+    "Cosimo Qua",
+    "Delia Laggiù",
+)
+_AGENTS = """
+INSERT INTO keepstep.agents (code, name)
+SELECT code, name FROM unnest(%s::text[], %s::text[]) AS a (code, name) ON CONFLICT DO NOTHING
 """
 _LATER = """
 UPDATE keepstep.schedule_times x SET delta_at = n.at, due_at = n.at
@@ -79,9 +78,9 @@ FROM keepstep.connections WHERE integration = 'erp' AND owner_id IS NOT DISTINCT
 
 
 async def agents(connection: Connection, codes: Sequence[str], *, rounds: int = 3) -> None:
-    """Agents (empty: the shared reports) with schedules and so many successful runs of each; nothing is due soon."""
-    await connection.execute(_CONNECTIONS, (list(codes),))
-    await connection.execute(_SCHEDULES)
+    """Agents, and so many successful runs of each report, also of those that all share; nothing is due soon."""
+    await store.give(connection, ("base_url", "credentials"))
+    await connection.execute(_AGENTS, (list(codes), [_NAMES[n % len(_NAMES)] for n in range(len(codes))]))
     await connection.execute(_LATER)
     if rounds:
         await connection.execute(_RUNS, (rounds,))

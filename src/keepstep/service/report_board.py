@@ -25,6 +25,7 @@ from keepstep.service.report_cells import (
 from keepstep.service.report_statistics import Statistics, TypeLine, type_line
 from keepstep.service.report_troubles import Held, Refused, Trouble, held_of, refused_of, troubles_of
 from keepstep.service.sync_types import SyncTypeView
+from keepstep.store import agents
 from keepstep.store import report_board as store
 
 AGENTS_SHOWN = 25
@@ -35,9 +36,9 @@ _DOCUMENTS_SHOWN = 6
 
 @dataclass(frozen=True, slots=True)
 class Board:
-    """The page. ``there``: whether Keepstep has the ERP and its credentials; ``rows``: those agents that are shown.
+    """The page. ``there``: whether the ERP can be asked, with an address and credentials.
 
-    ``matched``: agents that fit the filter, ``first`` of which how many are left out before ``rows``.
+    ``rows``: those agents that are shown, of the ``matched`` ones that fit the filter, after the ``first``.
     """
 
     there: bool
@@ -140,23 +141,24 @@ async def board(
     settings = await service.sync_types.all()
     async with service.database.connection() as connection:
         rows = await store.cells(connection, ERP)
-        known = await store.agents(connection, ERP)
+        known = await store.agents(connection)
         refused = refused_of(await store.refused(connection, ERP))
         held = held_of(await store.held(connection, ERP))
+        there = await agents.is_ready(connection)
     summed = await statistics.rows()
     found = found_in(rows)
-    agents = [agent_row(row, found, settings) for row in known]
+    listed = [agent_row(row, found, settings) for row in known]
     shared = [found.get((name, ""), blank(name, "", settings)) for name in SHARED]
-    everything = [*shared, *(cell for agent in agents for cell in agent.cells)]
-    matched = sorted((row for row in agents if _fits(row, search, state)), key=lambda row: row.weight)
+    everything = [*shared, *(cell for agent in listed for cell in agent.cells)]
+    matched = sorted((row for row in listed if _fits(row, search, state)), key=lambda row: row.weight)
     counts = Counter(_group(cell.state) for cell in everything)
     return Board(
-        there=service.owners.entities.get(ERP) is not None,
+        there=there,
         types=[type_line(name, settings[name], everything, summed) for name in TITLES if name in settings],
         shared=shared,
         rows=matched[first : first + AGENTS_SHOWN],
-        agents=len(agents),
-        off=sum(not agent.enabled for agent in agents),
+        agents=len(listed),
+        off=sum(not agent.enabled for agent in listed),
         matched=len(matched),
         first=first,
         counts={name: counts[name] for name in STATES},
@@ -171,12 +173,12 @@ async def agent_list(service: Service, *, search: str = "", state: str = "", fir
     settings = await service.sync_types.all()
     async with service.database.connection() as connection:
         rows = await store.cells(connection, ERP)
-        known = await store.agents(connection, ERP)
+        known = await store.agents(connection)
     found = found_in(rows)
-    agents = [agent_row(row, found, settings) for row in known]
-    matched = [one for one in agents if _fits(one, search, "") and state in ("", "on" if one.enabled else "off")]
-    off = sum(not one.enabled for one in agents)
-    return AgentList(matched[first : first + AGENTS_SHOWN], len(agents), off, len(matched), first)
+    listed = [agent_row(row, found, settings) for row in known]
+    matched = [one for one in listed if _fits(one, search, "") and state in ("", "on" if one.enabled else "off")]
+    off = sum(not one.enabled for one in listed)
+    return AgentList(matched[first : first + AGENTS_SHOWN], len(listed), off, len(matched), first)
 
 
 async def cell_view(service: Service, report: str, agent: str) -> CellView:
@@ -186,7 +188,7 @@ async def cell_view(service: Service, report: str, agent: str) -> CellView:
         raise NotFound(f"There is no report {report[:40]} of {agent[:40] or 'all'}.", fix="Choose one on the page.")
     async with service.database.connection() as connection:
         rows = await store.cells(connection, ERP)
-        known = {row["code"]: row for row in await store.agents(connection, ERP)}
+        known = {row["code"]: row for row in await store.agents(connection)}
         runs = await store.history(connection, ERP, report, agent, limit=_HISTORY_SHOWN)
         documents = await store.documents(connection, ERP, report, agent, limit=_DOCUMENTS_SHOWN)
     if agent and agent not in known:
@@ -194,7 +196,9 @@ async def cell_view(service: Service, report: str, agent: str) -> CellView:
     now = datetime.now(UTC)
     of = [row for row in rows if row["type"] == report and (row["agent"] or "") == agent]
     return CellView(
-        cell=cell_of(of[0], now) if of else blank(report, agent, settings),
+        cell=cell_of(of[0], now)
+        if of
+        else blank(report, agent, settings, enabled=not agent or known[agent]["enabled"]),
         name=known[agent]["name"] if agent else "",
         setting=settings[report],
         runs=[_past(row) for row in runs],

@@ -75,8 +75,7 @@ HAVING grouping(round) = 1 OR round BETWEEN 0 AND %(rounds)s - 1
 ORDER BY type, round NULLS FIRST
 
 -- name: agents
-SELECT c.owner_id AS code, '' AS name, true AS enabled, c.created_at AS updated_at, '' AS updated_by FROM keepstep.connections c
-WHERE c.integration = %(integration)s AND c.owner_id IS NOT NULL ORDER BY c.owner_id
+SELECT code, name, enabled, updated_at, updated_by FROM keepstep.agents ORDER BY code
 
 -- name: history
 -- The newest runs of one report of one connection; among its newest runs of all kinds, so that no long history is read.
