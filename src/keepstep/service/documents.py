@@ -40,6 +40,14 @@ class Documents:
         async with self.database.connection() as connection:
             return await documents.newest(connection, integration=integration, report=report, state=state, limit=limit)
 
+    async def one(self, document_id: int) -> dict[str, Any]:
+        """What came under this id, without its bytes. Raises ``NotFound``."""
+        async with self.database.connection() as connection:
+            found = await documents.one(connection, document_id)
+        if found is None:
+            raise NotFound(f"There is no document {document_id}.", fix="It was too old, or it never came.")
+        return found
+
     async def open(self, hash_: str) -> bytes:
         """A document's bytes, proven to be those that came. Raises ``NotFound``, ``StoreError``."""
         async with self.database.connection() as connection:

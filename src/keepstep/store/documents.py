@@ -67,6 +67,11 @@ async def newest(
     return await (await connection.execute(_SQL["list"], wanted)).fetchall()
 
 
+async def one(connection: Connection, document_id: int) -> dict[str, Any] | None:
+    """What came under this id, without its bytes; None when it is not kept."""
+    return await (await connection.execute(_SQL["one"], {"id": document_id})).fetchone()
+
+
 async def content(connection: Connection, hash_: str) -> SealedContent | None:
     """A document's encrypted bytes; None when they are not kept."""
     row = await (await connection.execute(_SQL["content"], {"hash": hash_})).fetchone()

@@ -31,6 +31,15 @@ WHERE (%(integration)s::text IS NULL OR d.integration = %(integration)s)
   AND (%(state)s::text IS NULL OR d.state = %(state)s)
 ORDER BY d.last_seen DESC, d.id DESC LIMIT %(limit)s
 
+-- name: one
+-- ``proven_at``: when a good one of the same report came after it.
+SELECT d.id, d.integration, d.report, d.agent, d.hash, c.size, d.state, d.error, d.page, d.row, d.box,
+       d.first_seen, d.last_seen, d.times,
+       (SELECT max(g.last_seen) FROM keepstep.documents g
+        WHERE g.integration = d.integration AND g.report = d.report AND g.agent = d.agent AND g.state = 'proven'
+          AND g.last_seen > d.last_seen) AS proven_at
+FROM keepstep.documents d JOIN keepstep.document_contents c USING (hash) WHERE d.id = %(id)s
+
 -- name: content
 SELECT sealed, key FROM keepstep.document_contents WHERE hash = %(hash)s
 

@@ -19,6 +19,7 @@ from keepstep.web import (
     api_settings,
     api_sync,
     api_sync_types,
+    erp_pages,
     feed,
     health,
     metrics,
@@ -62,6 +63,7 @@ def create_app(service: Service, *, version: str, allowed: Collection[str] = ())
     app.include_router(side_pages.router(service, rendered))
     app.include_router(admin_pages.router(service, rendered))
     app.include_router(owner_pages.router(service, rendered))
+    app.include_router(erp_pages.router(service, rendered))
     handle_problems(app, pages.problem_page(rendered))
     document(app)
     app.add_middleware(Shield)

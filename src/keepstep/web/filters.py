@@ -39,6 +39,10 @@ _LOOKS = {
     # connections of owners
     "connected": Look("connected", "check", "good"), "needs-connecting": Look("not connected", "plug", ""),
     "needs-reconnect": Look("connect again", "warning", "bad"),
+    # reports of the ERP
+    "fresh": Look("fresh", "check", "good"), "late": Look("late", "alarm", "warn"),
+    "never": Look("never read", "clock", ""), "off": Look("off", "pause", ""),
+    "proven": Look("proven", "check", "good"), "refused": Look("refused", "cross", "bad"),
     # the breaker
     "closed": Look("closed", "check", "good"), "open": Look("open", "bolt", "warn"),
     "half-open": Look("half-open", "retry", "warn"),

@@ -1,7 +1,8 @@
 // Buttons and forms that do something call the same API as everybody else, and say what became of it.
 //
 //   data-act="post:/api/..."   what is called          data-body='{"id": 1}'   what is sent (a form sends its fields)
-//   data-done="Run {runId} is queued."  said when it went well; names in braces are members of the answer
+//   data-done="Run {runId} is queued."  said when it went well; names in braces are members of the answer (of a list: how
+//   many it has)
 //   data-confirm="Title" data-confirm-text="..." [data-reason]   asked first; the reason becomes the member "reason" of
 //   the body, or the one that data-reason="note" names
 //   data-fields="form" [data-needs="ids"]   the fields of that form are sent, and this one must not be empty; {count} in
@@ -117,7 +118,7 @@ export async function call(act, body) {
   return null;
 }
 
-const filled = (words, answer) => words.replace(/\{(\w+)\}/g, (_, name) => answer[name] ?? "");
+const filled = (words, answer) => words.replace(/\{(\w+)\}/g, (_, name) => (Array.isArray(answer[name]) ? answer[name].length : answer[name] ?? ""));
 
 /** What a list of single results comes to: "2 requeued, 1 failed: the reason". */
 function summary(answer) {

@@ -4,9 +4,9 @@ import "../forms.js";
 import { iso, learn, now, tick } from "../clock.js";
 import { Feed } from "../feed.js";
 
-const AT_MOST = 500;
 const RESTS = 8000;
 const place = document.querySelector("[data-refresh]");
+const AT_MOST = Number(place?.dataset.atMost ?? 500); // milliseconds between two
 const drawer = document.getElementById("drawer");
 const pulse = { dot: document.getElementById("pulse-dot"), words: document.getElementById("pulse-words"), time: document.getElementById("pulse-time") };
 const SHOWN = { live: ["live", "dot dot-good"], interrupted: ["reconnecting", "dot dot-warn dot-pulse"], "signed-out": ["signed out", "dot dot-bad"] };
