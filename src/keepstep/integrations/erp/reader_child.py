@@ -10,7 +10,6 @@ import sys
 from typing import BinaryIO
 
 import msgspec
-import pdfplumber  # noqa: F401 - loaded at the start, and not by the first report
 
 from keepstep.integrations.erp.layout import LAYOUTS
 from keepstep.integrations.erp.parser import Report, parse
@@ -51,6 +50,8 @@ def read(asked: Asked) -> Told:
 
 def main() -> None:
     """Answer until stdin ends."""
+    import pdfplumber  # noqa: F401 - now, and not with the first report; whoever starts this process need not load it
+
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
     os.nice(_NICER)  # whoever waits for a page comes first
     asked_for, answers = sys.stdin.buffer, sys.stdout.buffer
