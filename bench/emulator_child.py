@@ -5,7 +5,8 @@ import sys
 
 from keepstep.cli.signals import drive
 from keepstep.integrations.doorloop.emulator.options import EmulatorOptions
-from keepstep.integrations.doorloop.emulator.server import serve_forever
+from keepstep.integrations.doorloop.emulator.server import DoorLoopEmulator
+from keepstep.integrations.emulation.emulator import serve_forever
 
 
 async def main(leases: int, seed: int) -> None:
@@ -13,7 +14,7 @@ async def main(leases: int, seed: int) -> None:
     parent_gone = asyncio.Event()
     asyncio.get_running_loop().add_reader(sys.stdin.fileno(), parent_gone.set)
     options = EmulatorOptions(leases=leases, seed=seed, requests_kept=10)
-    await serve_forever(options, started=lambda url: print(url, flush=True), until=parent_gone)
+    await serve_forever(DoorLoopEmulator(options), started=lambda url: print(url, flush=True), until=parent_gone)
 
 
 if __name__ == "__main__":

@@ -114,7 +114,7 @@ def _serve(emulated: Emulated, given: dict[str, Any], *, host: str, port: int, j
             _tell(emulated, base_url, options, control)
 
     try:
-        drive(emulated.load()(options, host=host, port=port, started=started))
+        drive(emulated.serve(options, host=host, port=port, started=started))
     except OSError as error:
         raise BadRequest(
             f"The emulator cannot listen on {host} port {port}: {error.strerror or error}.",

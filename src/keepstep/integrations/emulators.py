@@ -9,9 +9,6 @@ from keepstep.integrations.erp.emulator import options as erp
 from keepstep.integrations.google_contacts.emulator import options as google_contacts
 from keepstep.integrations.mail.gmail.emulator import options as gmail
 
-Serve = Callable[..., Coroutine[Any, Any, None]]
-"""``serve(options, host=..., port=..., started=...)``, until cancelled; ``started`` is told the base URL."""
-
 
 @dataclass(frozen=True, slots=True)
 class Emulated:
@@ -19,19 +16,25 @@ class Emulated:
 
     ``path``: what its API's address has after the origin. ``environment``: what to set to read from it, given the
     options and the address. ``example``: what to type for a page of data, given the same. ``commands``: control routes
-    with a body, to begin with. ``meanings``: what switches of its own do.
+    with a body, to begin with. ``meanings``: what switches of its own do. ``load`` gives its class.
     """
 
     key: str
     title: str
     options: type[Any]
     choices: Mapping[str, tuple[str, ...]]
-    load: Callable[[], Serve]
+    load: Callable[[], type[Any]]
     path: str
     environment: Callable[[Any, str], Mapping[str, str]]
     example: Callable[[Any, str], str]
     commands: tuple[tuple[str, str], ...]
     meanings: Mapping[str, str] = field(default_factory=dict)
+
+    def serve(self, options: Any, **where: Any) -> Coroutine[Any, Any, None]:
+        """Serve it until cancelled (see ``serve_forever``)."""
+        from keepstep.integrations.emulation.emulator import serve_forever
+
+        return serve_forever(self.load()(options), **where)
 
 
 def emulators() -> Mapping[str, Emulated]:
@@ -40,10 +43,10 @@ def emulators() -> Mapping[str, Emulated]:
 
 
 def _doorloop() -> Emulated:
-    def load() -> Serve:
-        from keepstep.integrations.doorloop.emulator.server import serve_forever
+    def load() -> type[Any]:
+        from keepstep.integrations.doorloop.emulator.server import DoorLoopEmulator
 
-        return serve_forever
+        return DoorLoopEmulator
 
     return Emulated(
         "doorloop", "DoorLoop", doorloop.EmulatorOptions, doorloop.CHOICES, load, "/api",
@@ -57,10 +60,10 @@ def _doorloop() -> Emulated:
 
 
 def _google_contacts() -> Emulated:
-    def load() -> Serve:
-        from keepstep.integrations.google_contacts.emulator.server import serve_forever
+    def load() -> type[Any]:
+        from keepstep.integrations.google_contacts.emulator.server import GoogleEmulator
 
-        return serve_forever
+        return GoogleEmulator
 
     query = "personFields=names,emailAddresses&pageSize=2"
     return Emulated(
@@ -80,10 +83,10 @@ def _google_contacts() -> Emulated:
 
 
 def _gmail() -> Emulated:
-    def load() -> Serve:
-        from keepstep.integrations.mail.gmail.emulator.server import serve_forever
+    def load() -> type[Any]:
+        from keepstep.integrations.mail.gmail.emulator.server import GmailEmulator
 
-        return serve_forever
+        return GmailEmulator
 
     return Emulated(
         "gmail", "Gmail", gmail.EmulatorOptions, gmail.CHOICES, load, "",
@@ -101,10 +104,10 @@ def _gmail() -> Emulated:
 
 
 def _erp() -> Emulated:
-    def load() -> Serve:
-        from keepstep.integrations.erp.emulator.server import serve_forever
+    def load() -> type[Any]:
+        from keepstep.integrations.erp.emulator.server import ErpEmulator
 
-        return serve_forever
+        return ErpEmulator
 
     return Emulated(
         "erp", "ERP", erp.EmulatorOptions, erp.CHOICES, load, "/erp",

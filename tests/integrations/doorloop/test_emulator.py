@@ -13,7 +13,8 @@ import pytest
 
 from keepstep.integrations.doorloop.emulator.options import EmulatorOptions
 from keepstep.integrations.doorloop.emulator.seed import Seed
-from keepstep.integrations.doorloop.emulator.server import DoorLoopEmulator, serve_forever
+from keepstep.integrations.doorloop.emulator.server import DoorLoopEmulator
+from keepstep.integrations.emulation.emulator import serve_forever
 
 MAIN = ("owners", "properties", "units", "leases", "tenants")
 
@@ -317,7 +318,8 @@ async def test_requests_in_flight_are_counted_while_latency_holds_them(site: Sit
 
 async def test_serve_forever_tells_where_it_listens_and_stops_when_told() -> None:
     stop, ready = asyncio.Event(), asyncio.get_running_loop().create_future()
-    serving = asyncio.create_task(serve_forever(EmulatorOptions(leases=1), started=ready.set_result, until=stop))
+    emulator = DoorLoopEmulator(EmulatorOptions(leases=1))
+    serving = asyncio.create_task(serve_forever(emulator, started=ready.set_result, until=stop))
     async with aiohttp.ClientSession() as session, session.get(f"{await ready}/leases") as answer:
         assert answer.status == 401
     stop.set()

@@ -1,32 +1,99 @@
-"""Faults that wait for their requests, and the headers that go with them; which faults there are, an emulator says."""
+"""Faults that wait for their requests, and the headers that go with them; which kinds there are, an emulator says."""
 
-from collections.abc import Callable
-from dataclasses import replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, fields, replace
 from datetime import UTC, datetime
 from email.utils import format_datetime
-from typing import Generic, Protocol, TypeVar
+from functools import lru_cache
+from typing import Any, ClassVar, Generic, Self, TypeVar
+
+from keepstep.integrations.emulation.answers import Answer
 
 RETRY_STYLES = ("seconds", "date", "absent")
 HEADER_STYLES = ("none", "x-ratelimit", "ratelimit", "ratelimit-draft")
 
 
-class Waiting(Protocol):
-    """A fault as the book sees it: a frozen dataclass with these fields.
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """One fault and the requests it waits for; an emulator's own says what narrows it.
 
     ``count``: how many requests it hits (None: all, for ever); ``after``: how many fitting ones it lets pass first.
+    ``seconds``: how long latency lasts. ``keep``: the share of a truncated body that arrives. ``retry_after`` is in
+    seconds.
     """
 
-    @property
-    def kind(self) -> str: ...
+    KINDS: ClassVar[Mapping[str, tuple[str, ...]]] = {}
+    """Kind -> its variants, the first being the default. A kind may also be a status: ``429``, ``503``."""
 
-    @property
-    def count(self) -> int | None: ...
+    kind: str
+    variant: str = ""
+    count: int | None = 1
+    after: int = 0
+    status: int = 500
+    retry_after: float | None = None
+    seconds: float = 1.0
+    keep: float = 0.6
 
-    @property
-    def after(self) -> int: ...
+    @classmethod
+    def parsed(cls, given: Mapping[str, Any]) -> Self:
+        """A fault from JSON. Raises ``ValueError`` saying which value is not possible."""
+        values = dict(given)
+        if values.pop("forever", False):
+            values["count"] = None
+        kind = str(values.pop("kind", ""))
+        if kind.isdigit():
+            values["status"], kind = int(kind), "status"
+        known = [f.name for f in fields(cls)]
+        if unknown := sorted(set(values) - set(known)):
+            raise ValueError(f"a fault has no {unknown[0]!r}; it has {', '.join(known)}, forever")
+        if kind not in cls.KINDS:
+            raise ValueError(f"no fault is called {kind!r}; there are {', '.join(cls.KINDS)} and statuses such as 429")
+        fault = cls(kind, **values)
+        fault._check_numbers()
+        fault.check()
+        variants = cls.KINDS[kind]
+        if fault.variant and fault.variant not in variants:
+            raise ValueError(f"{kind} comes as {', '.join(variants) or 'one variant only'}, not {fault.variant!r}")
+        return fault if fault.variant or not variants else replace(fault, variant=variants[0])
+
+    def check(self) -> None:
+        """Raise ``ValueError`` for what is not possible besides numbers below 0."""
+
+    def _check_numbers(self) -> None:
+        for field in fields(self):
+            name, value = field.name, getattr(self, field.name)
+            if value is None and field.type in (int | None, float | None):
+                continue
+            is_number = isinstance(value, int | float) and not isinstance(value, bool) and value >= 0
+            if field.type in (int, int | None) and not (is_number and isinstance(value, int)):
+                raise ValueError(f"{name} is a whole number of 0 or more, not {value!r}")
+            if field.type in (float, float | None) and not is_number:
+                raise ValueError(f"{name} is a number of 0 or more, not {value!r}")
+        if not 200 <= self.status <= 599:
+            raise ValueError("status lies between 200 and 599")
 
 
-F = TypeVar("F", bound=Waiting)
+@dataclass(frozen=True, slots=True)
+class ApiFault(Fault):
+    """A fault of an API. ``path`` is a part of a request's."""
+
+    path: str | None = None
+    retry_after_as: str = "seconds"
+
+    def check(self) -> None:
+        """Raise ``ValueError`` for what is not possible besides numbers below 0."""
+        if self.keep >= 1:
+            raise ValueError("keep lies below 1")
+        if self.retry_after_as not in RETRY_STYLES:
+            raise ValueError(f"retry_after_as is one of {', '.join(RETRY_STYLES)}")
+
+    def truncated(self, answer: Answer) -> Answer:
+        """An answer of which only a share arrives: a connection that breaks off, or a body that ends early."""
+        kept = max(1, int(len(answer.body) * self.keep))
+        return replace(answer, cut=kept) if self.variant == "connection" else replace(answer, body=answer.body[:kept])
+
+
+F = TypeVar("F", bound=Fault)
 
 
 class FaultBook(Generic[F]):
@@ -59,14 +126,14 @@ class FaultBook(Generic[F]):
             if (struck and fault.kind != "latency") or not fits(fault):
                 left.append(fault)
             elif fault.after:
-                left.append(replace(fault, after=fault.after - 1))  # type: ignore[type-var]
+                left.append(replace(fault, after=fault.after - 1))
             else:
                 hit.append(fault)
                 struck = struck or fault.kind != "latency"
                 if fault.count is None:
                     left.append(fault)
                 elif fault.count > 1:
-                    left.append(replace(fault, count=fault.count - 1))  # type: ignore[type-var]
+                    left.append(replace(fault, count=fault.count - 1))
         self._armed = left
         return hit
 
@@ -101,4 +168,9 @@ def limit_headers(style: str, limit: int, remaining: int, reset_s: float, now: f
 
 def http_date(now: float) -> str:
     """An epoch second as HTTP writes it."""
-    return format_datetime(datetime.fromtimestamp(int(now), UTC), usegmt=True)
+    return _written(int(now))
+
+
+@lru_cache(maxsize=8)
+def _written(second: int) -> str:
+    return format_datetime(datetime.fromtimestamp(second, UTC), usegmt=True)

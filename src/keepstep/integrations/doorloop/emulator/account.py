@@ -3,7 +3,6 @@
 import random
 import time
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
@@ -14,6 +13,7 @@ from keepstep.integrations.doorloop.emulator.poison import check_poison, poisone
 from keepstep.integrations.doorloop.emulator.seed import Seed
 from keepstep.integrations.doorloop.emulator.table import Table, View
 from keepstep.integrations.doorloop.emulator.world import encode, timestamp
+from keepstep.integrations.emulation.options import check_unseeded
 
 Which = int | str | Sequence[str]
 """How many records (picked by chance), a share such as ``"1%"``, or their ids."""
@@ -45,21 +45,12 @@ class Account:
 
     def switch(self, values: Mapping[str, Any]) -> None:
         """Replace options that do not shape the seeded data."""
-        seeded = sorted(SEED_FIELDS & set(values))
-        if seeded:
-            raise ValueError(f"{seeded[0]} shapes the seeded records: change it with a reset")
+        check_unseeded(values, SEED_FIELDS)
         self.options = self.options.changed(values)
 
     def now(self) -> float:
         """The emulator's clock: real time and the offset."""
         return time.time() + self.options.clock_offset_s
-
-    def set_clock(self, *, offset_s: float | None = None, at: str | None = None) -> None:
-        """Move the clock by an offset from real time, or to an ISO instant, from which it goes on."""
-        if at is not None:
-            instant = datetime.fromisoformat(at)
-            offset_s = (instant if instant.tzinfo else instant.replace(tzinfo=UTC)).timestamp() - time.time()
-        self.switch({"clock_offset_s": float(offset_s or 0)})
 
     def table(self, entity: str) -> Table:
         """The table of an entity."""

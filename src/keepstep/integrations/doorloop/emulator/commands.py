@@ -1,6 +1,5 @@
 """Every command that an emulated DoorLoop takes, as methods. The control routes are these methods over HTTP."""
 
-import asyncio
 import time
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -11,46 +10,21 @@ from keepstep.integrations.doorloop.emulator.account import Account, Which
 from keepstep.integrations.doorloop.emulator.faults import Fault
 from keepstep.integrations.doorloop.emulator.limits import RateWindows
 from keepstep.integrations.doorloop.emulator.options import EmulatorOptions
-from keepstep.integrations.emulation.faults import FaultBook
-from keepstep.integrations.emulation.requests import Request, RequestLog
+from keepstep.integrations.emulation.emulator import ApiEmulator
 
 
-class EmulatorCommands:
-    """The account, the armed faults, the rate windows and the record of requests. Commands raise ``ValueError`` in
-    plain words.
-    """
+class EmulatorCommands(ApiEmulator[Fault]):
+    """The account, the armed faults, the rate windows and the record of requests."""
 
     def __init__(self, options: EmulatorOptions | None = None) -> None:
         self.account = Account(options or EmulatorOptions())
-        self.faults: FaultBook[Fault] = FaultBook()
         self.windows = RateWindows(time.monotonic)
-        self.log = RequestLog(self.account.options.requests_kept)
-        self._held_back = asyncio.Event()
+        super().__init__(Fault, lambda: self.options)
 
     @property
     def options(self) -> EmulatorOptions:
         """The switches as they are now."""
         return self.account.options
-
-    # Faults
-
-    def fault(self, kind: str, **given: Any) -> None:
-        """Arm a fault (see ``Fault``): ``fault("429", entity="leases", page=3, retry_after=2)``."""
-        self.faults.arm(Fault.parsed({"kind": kind, **given}))
-
-    def clear_faults(self) -> None:
-        """Disarm every fault and let go of hanging requests."""
-        self.faults.clear()
-        self.release()
-
-    def release(self) -> None:
-        """Answer the requests that hang now; later ones hang anew."""
-        self._held_back.set()
-        self._held_back = asyncio.Event()
-
-    async def until_released(self) -> None:
-        """Wait as a hanging request does."""
-        await self._held_back.wait()
 
     # Records
 
@@ -91,17 +65,13 @@ class EmulatorCommands:
         """The truth, decoded. Raises where a poison record cannot be decoded."""
         return [msgspec.json.decode(record) for record in self.account.records(entity)]
 
-    # Switches and clock
+    # Switches
 
     def switch(self, **values: Any) -> None:
         """Change switches; those that shape the seeded data need ``reset``."""
         self.account.switch(values)
         if {"rate_per_minute", "rate_per_hour", "rate_window_scale", "rate_scope"} & set(values):
             self.windows.reset()
-
-    def set_clock(self, *, offset_s: float | None = None, at: str | None = None) -> None:
-        """Move the emulator's clock by an offset from real time, or to an ISO instant."""
-        self.account.set_clock(offset_s=offset_s, at=at)
 
     def reset(self, **values: Any) -> None:
         """Back to the seed (with other options, sizes included, if given): no fault, no window, no request on
@@ -112,23 +82,6 @@ class EmulatorCommands:
         self.windows.reset()
         self.log.reset()
 
-    # What happened
-
-    def requests(self) -> list[Request]:
-        """The requests on record, oldest first."""
-        return self.log.last()
-
-    def reset_requests(self) -> None:
-        """Forget the requests and count anew."""
-        self.log.reset()
-
     def state(self) -> dict[str, Any]:
         """Everything at a glance: sizes, switches, clock, armed faults, windows, request counts."""
-        return {
-            "clock": self.account.now(),
-            "records": self.account.sizes(),
-            "switches": self.options.shown(),
-            "faults": [msgspec.to_builtins(fault) for fault in self.faults.armed()],
-            "windows": self.windows.used(),
-            "requests": self.log.counts(),
-        }
+        return {**super().state(), "records": self.account.sizes(), "windows": self.windows.used()}

@@ -3,12 +3,11 @@
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, fields, replace
-from typing import Any
+from dataclasses import dataclass, replace
 
 from keepstep.integrations.doorloop.emulator.answers import APP_SHELL, README_PAGE, message
 from keepstep.integrations.emulation.answers import Answer
-from keepstep.integrations.emulation.faults import HEADER_STYLES, RETRY_STYLES, limit_headers, retry_headers
+from keepstep.integrations.emulation.faults import HEADER_STYLES, ApiFault, limit_headers, retry_headers
 
 KINDS: Mapping[str, tuple[str, ...]] = {
     "status": (),
@@ -35,51 +34,17 @@ _MESSAGES = {
 
 
 @dataclass(frozen=True, slots=True)
-class Fault:
-    """One fault and the requests it waits for.
+class Fault(ApiFault):
+    """One fault and the requests it waits for. ``entity``, ``path`` and ``page`` narrow it.
 
-    ``count``: how many requests it hits (None: all, for ever); ``after``: how many fitting ones it lets pass first.
-    ``entity``, ``path`` (a part of it) and ``page`` narrow it. ``seconds``: how long latency lasts. ``keep``: the
-    share of a truncated body that arrives. ``rows``: how many records a shift moves. ``retry_after`` is in seconds.
+    ``rows``: how many records a shift moves. ``headers``: which family of rate limit headers a status comes with.
     """
 
-    kind: str
-    variant: str = ""
-    count: int | None = 1
-    after: int = 0
+    KINDS = KINDS
     entity: str | None = None
-    path: str | None = None
     page: int | None = None
-    status: int = 500
-    retry_after: float | None = None
-    retry_after_as: str = "seconds"
     headers: str = "none"
-    seconds: float = 1.0
-    keep: float = 0.6
     rows: int = 1
-
-    @classmethod
-    def parsed(cls, given: Mapping[str, Any]) -> "Fault":
-        """A fault from JSON. Raises ``ValueError`` saying which value is not possible."""
-        values = dict(given)
-        if values.pop("forever", False):
-            values["count"] = None
-        kind = str(values.pop("kind", ""))
-        if kind.isdigit():
-            values["status"], kind = int(kind), "status"
-        unknown = set(values) - {f.name for f in fields(cls)}
-        if unknown:
-            raise ValueError(
-                f"a fault has no {sorted(unknown)[0]!r}; it has {', '.join(f.name for f in fields(cls))}, forever"
-            )
-        if kind not in KINDS:
-            raise ValueError(f"no fault is called {kind!r}; there are {', '.join(KINDS)} and statuses such as 429")
-        fault = cls(kind, **values)
-        fault._check()
-        variants = KINDS[kind]
-        if fault.variant and fault.variant not in variants:
-            raise ValueError(f"{kind} comes as {', '.join(variants) or 'one variant only'}, not {fault.variant!r}")
-        return fault if fault.variant or not variants else replace(fault, variant=variants[0])
 
     def fits(self, entity: str | None, path: str, page: int | None) -> bool:
         """Whether a request is one that this fault waits for."""
@@ -90,21 +55,11 @@ class Fault:
             and (self.kind not in _PAGE_KINDS or entity is not None)
         )
 
-    def _check(self) -> None:
-        whole = {"after": self.after, "status": self.status, "rows": self.rows}
-        whole |= {name: value for name, value in (("count", self.count), ("page", self.page)) if value is not None}
-        for name, value in whole.items():
-            if not isinstance(value, int) or isinstance(value, bool) or value < 0:
-                raise ValueError(f"{name} is a whole number of 0 or more, not {value!r}")
-        for name, amount in (("retry_after", self.retry_after), ("seconds", self.seconds), ("keep", self.keep)):
-            if amount is not None and (not isinstance(amount, int | float) or amount < 0):
-                raise ValueError(f"{name} is a number of 0 or more, not {amount!r}")
-        if not 200 <= self.status <= 599 or self.keep >= 1:
-            raise ValueError("status lies between 200 and 599, keep below 1")
-        if self.retry_after_as not in RETRY_STYLES or self.headers not in HEADER_STYLES:
-            raise ValueError(
-                f"retry_after_as is one of {', '.join(RETRY_STYLES)}; headers one of {', '.join(HEADER_STYLES)}"
-            )
+    def check(self) -> None:
+        """Raise ``ValueError`` for what is not possible besides numbers below 0."""
+        ApiFault.check(self)
+        if self.headers not in HEADER_STYLES:
+            raise ValueError(f"headers is one of {', '.join(HEADER_STYLES)}")
 
 
 _PAGE_KINDS = frozenset({"truncate", "empty", "envelope", "repeat", "bad-json", "bad-utf8", "shift"})
@@ -132,8 +87,7 @@ def spoiled(fault: Fault, page: Answer) -> Answer:
     """A page after a fault of its body."""
     body = page.body
     if fault.kind == "truncate":
-        cut = max(1, int(len(body) * fault.keep))
-        return replace(page, cut=cut) if fault.variant == "connection" else replace(page, body=body[:cut])
+        return fault.truncated(page)
     if fault.kind == "empty":
         return replace(page, body=b'{"total":0,"data":[]}')
     if fault.kind == "bad-json":

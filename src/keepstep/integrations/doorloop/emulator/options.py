@@ -1,8 +1,10 @@
 """Everything that can be chosen about an emulated DoorLoop, in one flat dataclass that flags and JSON map onto."""
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields, replace
+from dataclasses import asdict, dataclass, field
 from typing import Any
+
+from keepstep.integrations.emulation.options import Switches
 
 MAX_RECORDS = 1 << 24
 """Records of one entity: their number is the last six hex digits of the id."""
@@ -25,7 +27,7 @@ CHOICES: Mapping[str, tuple[str, ...]] = {
 
 
 @dataclass(frozen=True, slots=True)
-class EmulatorOptions:
+class EmulatorOptions(Switches):
     """How the emulated account looks and behaves.
 
     Sizes are numbers of records (units: inactive ones included). Rates of 0 mean no limit. ``rate_window_scale``
@@ -72,23 +74,13 @@ class EmulatorOptions:
     requests_kept: int = 10_000
 
     def __post_init__(self) -> None:
-        for name, choices in CHOICES.items():
-            if getattr(self, name) not in choices:
-                raise ValueError(f"{name} is one of {', '.join(choices)}, not {getattr(self, name)!r}")
-        for name in ("owners", "properties", "units", "leases", "tenants"):
-            if not 0 <= getattr(self, name) <= MAX_RECORDS // 2:
-                raise ValueError(f"{name} lies between 0 and {MAX_RECORDS // 2}, not {getattr(self, name)}")
+        self.check_choices(CHOICES)
+        self.check_range(("owners", "properties", "units", "leases", "tenants"), MAX_RECORDS // 2)
         if self.default_page_size < 1 or self.max_page_size < 1:
             raise ValueError("page sizes are at least 1")
         if self.rate_window_scale <= 0:
             raise ValueError("rate_window_scale is more than 0")
-        for name in ("latency_ms", "rate_per_minute", "rate_per_hour", "requests_kept", "padding_bytes"):
-            if getattr(self, name) < 0:
-                raise ValueError(f"{name} is not negative")
-
-    def changed(self, values: Mapping[str, Any]) -> "EmulatorOptions":
-        """The options with some replaced, from JSON values. Raises ``ValueError`` for unknown names and wrong types."""
-        return replace(self, **{name: self._fitting(name, value) for name, value in values.items()})
+        self.check_not_negative(("latency_ms", "rate_per_minute", "rate_per_hour", "requests_kept", "padding_bytes"))
 
     def shown(self) -> dict[str, Any]:
         """The options as JSON, without the key."""
@@ -96,17 +88,3 @@ class EmulatorOptions:
         shown["api_key"] = "set" if self.api_key else "any"
         shown["forbidden"] = sorted(self.forbidden)
         return shown
-
-    def _fitting(self, name: str, value: Any) -> Any:
-        if name not in {f.name for f in fields(self)}:
-            raise ValueError(f"there is no switch {name!r}; GET /_emulator/state lists them")
-        wanted: type = type(getattr(self, name))
-        if wanted is frozenset and isinstance(value, list | tuple | set | frozenset):
-            return frozenset(str(entity) for entity in value)
-        if wanted is float and isinstance(value, int) and not isinstance(value, bool):
-            return float(value)
-        if name in ("latency_ms", "clock_offset_s") and isinstance(value, float):
-            return value
-        if type(value) is not wanted:
-            raise ValueError(f"{name} takes a {wanted.__name__}, not {value!r}")
-        return value

@@ -1,12 +1,12 @@
 """Every command that an emulated ERP takes, as methods. The control routes are these methods over HTTP."""
 
-import asyncio
 from collections import Counter, deque
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from keepstep.integrations.emulation.faults import FaultBook
+from keepstep.integrations.emulation.emulator import Emulator
+from keepstep.integrations.emulation.options import check_unseeded
 from keepstep.integrations.erp.emulator.desk import Desk
 from keepstep.integrations.erp.emulator.faults import Fault
 from keepstep.integrations.erp.emulator.ledger import Ledger, Row, Which
@@ -31,41 +31,20 @@ class Request:
     fault: str = ""
 
 
-class EmulatorCommands:
-    """The ledger, the desk, the armed faults and the record of requests. Commands raise ``ValueError`` in plain
-    words.
-    """
+class EmulatorCommands(Emulator[Fault, Request]):
+    """The ledger, the desk, the armed faults and the record of requests."""
 
     def __init__(self, options: EmulatorOptions | None = None) -> None:
         self.ledger = Ledger(options or EmulatorOptions())
         self.desk = Desk(self.ledger)
-        self.faults = FaultBook[Fault]()
         self.in_flight = 0
-        self._held_back = asyncio.Event()
+        super().__init__(Fault, lambda: self.options)
         self.reset_requests()
 
     @property
     def options(self) -> EmulatorOptions:
         """The switches as they are now."""
         return self.ledger.options
-
-    def fault(self, kind: str, **given: Any) -> None:
-        """Arm a fault (see ``Fault``): ``fault("truncate", report="customers", keep=0.3)``."""
-        self.faults.arm(Fault.parsed({"kind": kind, **given}))
-
-    def clear_faults(self) -> None:
-        """Disarm every fault and let go of hanging requests."""
-        self.faults.clear()
-        self.release()
-
-    def release(self) -> None:
-        """Answer the requests that hang now; later ones hang anew."""
-        self._held_back.set()
-        self._held_back = asyncio.Event()
-
-    async def until_released(self) -> None:
-        """Wait as a hanging request does."""
-        await self._held_back.wait()
 
     def change(
         self, report: str, *, agent: str = "", create: int = 0, update: Which = 0, delete: Which = 0,
@@ -86,8 +65,7 @@ class EmulatorCommands:
 
     def switch(self, **values: Any) -> None:
         """Change switches; those that shape the data need ``reset``."""
-        if seeded := sorted(SEED_FIELDS & set(values)):
-            raise ValueError(f"{seeded[0]} shapes the data: change it with a reset")
+        check_unseeded(values, SEED_FIELDS)
         self.ledger.options = self.options.changed(values)
 
     def reset(self, **values: Any) -> None:
@@ -117,10 +95,6 @@ class EmulatorCommands:
         request = Request(self.total, self.ledger.now(), step, report, agent)
         self._last.append(request)
         return request
-
-    def end(self) -> None:
-        """A request got its answer, or its connection broke."""
-        self.in_flight -= 1
 
     def state(self) -> dict[str, Any]:
         """Everything at a glance: sizes, switches, clock, armed faults, request counts."""

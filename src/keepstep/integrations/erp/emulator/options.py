@@ -1,8 +1,10 @@
 """Everything that can be chosen about an emulated ERP, in one flat dataclass that flags and JSON map onto."""
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields, replace
+from dataclasses import asdict, dataclass, field
 from typing import Any
+
+from keepstep.integrations.emulation.options import Switches
 
 SEED_FIELDS = frozenset({"seed", "agents", "customers", "orders", "ddt", "invoices", "products", "prices"})
 """Options that shape the data: they change with a reset only."""
@@ -38,7 +40,7 @@ MOST_ROWS = 200_000
 
 
 @dataclass(frozen=True, slots=True)
-class EmulatorOptions:
+class EmulatorOptions(Switches):
     """How the emulated ERP looks and behaves.
 
     Sizes are rows; those of customers, orders, ddt and invoices are of each agent. ``printed``: a report tells the time
@@ -75,15 +77,9 @@ class EmulatorOptions:
     requests_kept: int = 10_000
 
     def __post_init__(self) -> None:
-        for name, choices in CHOICES.items():
-            if getattr(self, name) not in choices:
-                raise ValueError(f"{name} is one of {', '.join(choices)}, not {getattr(self, name)!r}")
-        for name in ("customers", "orders", "ddt", "invoices", "products", "prices"):
-            if not 0 <= getattr(self, name) <= MOST_ROWS:
-                raise ValueError(f"{name} lies between 0 and {MOST_ROWS}, not {getattr(self, name)}")
-        for name in ("polls", "latency_ms", "session_uses", "requests_kept"):
-            if getattr(self, name) < 0:
-                raise ValueError(f"{name} is not negative")
+        self.check_choices(CHOICES)
+        self.check_range(("customers", "orders", "ddt", "invoices", "products", "prices"), MOST_ROWS)
+        self.check_not_negative(("polls", "latency_ms", "session_uses", "requests_kept"))
         if not self.agents:
             raise ValueError("agents names at least one agent")
 
@@ -92,22 +88,6 @@ class EmulatorOptions:
         """What a caller needs to be let in, as user and password."""
         return f"{self.username}:{self.password}"
 
-    def changed(self, values: Mapping[str, Any]) -> "EmulatorOptions":
-        """The options with some replaced, from JSON values. Raises ``ValueError`` for unknown names and wrong types."""
-        return replace(self, **{name: self._fitting(name, value) for name, value in values.items()})
-
     def shown(self) -> dict[str, Any]:
         """The options as JSON, without the password."""
         return {**asdict(self), "password": "set", "agents": sorted(self.agents)}
-
-    def _fitting(self, name: str, value: Any) -> Any:
-        if name not in {f.name for f in fields(self)}:
-            raise ValueError(f"there is no switch {name!r}; GET /_emulator/state lists them")
-        wanted: type = type(getattr(self, name))
-        if wanted is frozenset and isinstance(value, list | tuple | set | frozenset):
-            return frozenset(str(agent) for agent in value)
-        if name in ("latency_ms", "clock_offset_s") and isinstance(value, int | float) and not isinstance(value, bool):
-            return value
-        if type(value) is not wanted:
-            raise ValueError(f"{name} takes a {wanted.__name__}, not {value!r}")
-        return value

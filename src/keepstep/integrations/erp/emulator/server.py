@@ -1,61 +1,44 @@
 """An ERP of one's own: the emulated pages and their control routes on one port.
 
 For a test: ``async with ErpEmulator(EmulatorOptions(customers=10)).serve() as base_url``. For people:
-``await serve_forever(EmulatorOptions(), port=9091)``. The routes are invented: no ERP is like another.
+``await serve_forever(ErpEmulator(), port=9091)``. The routes are invented: no ERP is like another.
 """
 
 import asyncio
-import contextlib
 import json
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from typing import Any
 
 from aiohttp import web
 
 from keepstep.integrations.emulation.answers import Answer
-from keepstep.integrations.emulation.faults import http_date
-from keepstep.integrations.emulation.serving import broken, form_of, is_loopback, sent, serving
+from keepstep.integrations.emulation.emulator import PREFIX, Answering
+from keepstep.integrations.emulation.serving import form_of, is_loopback
 from keepstep.integrations.erp.emulator.commands import EmulatorCommands, Request
 from keepstep.integrations.erp.emulator.desk import BASE, COOKIE, Target
 from keepstep.integrations.erp.emulator.faults import Fault
-from keepstep.integrations.erp.emulator.options import EmulatorOptions
-
-PREFIX = "/_emulator"
 
 
 class ErpEmulator(EmulatorCommands):
     """An emulated ERP, its commands as methods, and a server for it."""
 
-    @contextlib.asynccontextmanager
-    async def serve(self, port: int = 0, host: str = "127.0.0.1") -> AsyncIterator[str]:
-        """Serve while the block lasts; gives the base URL. Port 0 takes a free one. Raises ``OSError`` where the port
-        is taken.
-        """
-        async with serving(self._handle, host, port) as origin:
-            try:
-                yield origin + BASE
-            finally:
-                self.release()
+    path = BASE
 
-    async def _handle(self, request: web.BaseRequest) -> web.StreamResponse:
-        """Answer one request and put it on record."""
-        if request.path.startswith(PREFIX):
-            return await self._control(request)
+    async def _begin(self, request: web.BaseRequest) -> tuple[Request, Answering[Fault]]:
         form = await form_of(request)
         target = self.desk.target_of(request.method, request.path, form)
-        known = self.begin(target.step, target.report, target.agent)
-        try:
-            if self.options.latency_ms:
-                await asyncio.sleep(self.options.latency_ms / 1000)
-            fault = await self._struck(known)
-            if fault is not None and fault.kind == "reset":
-                return broken(request, hard=fault.variant == "rst")
-            answer = await self._answer(target, form, request.cookies.get(COOKIE, ""), fault)
-            known.status, known.sent_bytes = answer.status, len(answer.body) if answer.cut is None else answer.cut
-            return await sent(request, answer, date=http_date(self.ledger.now()))
-        finally:
-            self.end()
+
+        async def answering(fault: Fault | None) -> Answer:
+            return await self._answer(target, form, request.cookies.get(COOKIE, ""), fault)
+
+        return self.begin(target.step, target.report, target.agent), answering
+
+    def _end(self, known: Request) -> None:
+        self.in_flight -= 1
+
+    def _fits(self, fault: Fault, known: Request) -> bool:
+        return fault.fits(known.step, known.report, known.agent)
 
     async def _answer(self, target: Target, form: Mapping[str, str], cookie: str, fault: Fault | None) -> Answer:
         """Printing takes a while: beside the event loop."""
@@ -63,20 +46,7 @@ class ErpEmulator(EmulatorCommands):
             return await asyncio.to_thread(self.desk.answer, target, form, cookie, fault)
         return self.desk.answer(target, form, cookie, fault)
 
-    async def _struck(self, known: Request) -> Fault | None:
-        """Live through the faults that cost time; gives the one that spoils the answer."""
-        spoiling = None
-        for fault in self.faults.take(lambda fault: fault.fits(known.step, known.report, known.agent)):
-            known.fault = f"{known.fault} {fault.kind}".strip()
-            if fault.kind == "latency":
-                await asyncio.sleep(fault.seconds)
-            elif fault.kind == "hang":
-                await self.until_released()
-            else:
-                spoiling = fault
-        return spoiling
-
-    async def _control(self, request: web.BaseRequest) -> web.StreamResponse:
+    async def _controlled(self, request: web.BaseRequest) -> web.StreamResponse:
         """Answer one control request, for callers on this machine only. Every refusal is JSON with a ``message``."""
         if not is_loopback(request.remote):
             return web.json_response({"message": "control is for callers on this machine only"}, status=403)
@@ -112,21 +82,3 @@ class ErpEmulator(EmulatorCommands):
         if route not in commands:
             raise ValueError(f"there is no command {route!r}; there are faults, {', '.join(commands)}")
         return commands[route](**body) or {"ok": True}
-
-
-async def serve_forever(
-    options: EmulatorOptions | None = None,
-    *,
-    host: str = "127.0.0.1",
-    port: int = 0,
-    started: Callable[[str], None] | None = None,
-    until: asyncio.Event | None = None,
-) -> None:
-    """Serve an emulated ERP until cancelled (or until an event is set). ``started`` is told the base URL once requests
-    are answered. Raises ``OSError`` where the port is taken.
-    """
-    emulator = ErpEmulator(options)
-    async with emulator.serve(port, host) as base_url:
-        if started is not None:
-            started(base_url)
-        await (until or asyncio.Event()).wait()

@@ -1,15 +1,13 @@
 """Every command that an emulated Google takes, as methods. The control routes are these methods over HTTP."""
 
-import asyncio
 import time
-from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
 
-from keepstep.integrations.emulation.faults import FaultBook
+from keepstep.integrations.emulation.emulator import ApiEmulator
 from keepstep.integrations.emulation.grants import DAY, Grants
-from keepstep.integrations.emulation.requests import Request, RequestLog
+from keepstep.integrations.emulation.options import check_unseeded
 from keepstep.integrations.google_contacts.emulator.account import Account
 from keepstep.integrations.google_contacts.emulator.faults import Fault
 from keepstep.integrations.google_contacts.emulator.options import SEED_FIELDS, EmulatorOptions
@@ -19,38 +17,24 @@ from keepstep.integrations.google_contacts.emulator.tokens import SyncToken
 SCOPES = frozenset(f"https://www.googleapis.com/auth/contacts{end}" for end in ("", ".readonly"))
 
 
-class EmulatorCommands:
-    """The accounts, the consents, the armed faults, the quotas and the record of requests. Commands raise
-    ``ValueError`` in plain words. Where no ``account`` is named, it is that of the options.
+class EmulatorCommands(ApiEmulator[Fault]):
+    """The accounts, the consents, the armed faults, the quotas and the record of requests. Where
+    no ``account`` is named, it is that of the options.
     """
 
     def __init__(self, options: EmulatorOptions | None = None) -> None:
         self.options = options or EmulatorOptions()
-        self.faults: FaultBook[Fault] = FaultBook()
+        super().__init__(Fault, lambda: self.options)
         self.quotas = Quotas(time.monotonic)
         self.grants = Grants(SCOPES, lambda: self.options, self.now)
-        self.log = RequestLog(self.options.requests_kept)
         self._accounts: dict[str, Account] = {}
         self._expired_before = float("-inf")
-        self._held_back = asyncio.Event()
 
-    # Clock and switches
-
-    def now(self) -> float:
-        """The emulator's clock: real time and the offset."""
-        return time.time() + self.options.clock_offset_s
-
-    def set_clock(self, *, offset_s: float | None = None, at: str | None = None) -> None:
-        """Move the clock by an offset from real time, or to an ISO instant, from which it goes on."""
-        if at is not None:
-            instant = datetime.fromisoformat(at)
-            offset_s = (instant if instant.tzinfo else instant.replace(tzinfo=UTC)).timestamp() - time.time()
-        self.switch(clock_offset_s=float(offset_s or 0))
+    # Switches
 
     def switch(self, **values: Any) -> None:
         """Change switches; those that shape the seeded data need ``reset``."""
-        if seeded := sorted(SEED_FIELDS & set(values)):
-            raise ValueError(f"{seeded[0]} shapes the seeded records: change it with a reset")
+        check_unseeded(values, SEED_FIELDS)
         self.options = self.options.changed(values)
         if any(name.endswith("_quota") or name == "quota_window_scale" for name in values):
             self.quotas.reset()
@@ -64,26 +48,6 @@ class EmulatorCommands:
         self.quotas.reset()
         self.grants.reset()
         self.log.reset()
-
-    # Faults
-
-    def fault(self, kind: str, **given: Any) -> None:
-        """Arm a fault (see ``Fault``): ``fault("429", page=1, retry_after=2)``."""
-        self.faults.arm(Fault.parsed({"kind": kind, **given}))
-
-    def clear_faults(self) -> None:
-        """Disarm every fault and let go of hanging requests."""
-        self.faults.clear()
-        self.release()
-
-    def release(self) -> None:
-        """Answer the requests that hang now; later ones hang anew."""
-        self._held_back.set()
-        self._held_back = asyncio.Event()
-
-    async def until_released(self) -> None:
-        """Wait as a hanging request does."""
-        await self._held_back.wait()
 
     # People
 
@@ -129,23 +93,7 @@ class EmulatorCommands:
         """End every access token now; refresh tokens stay."""
         self.grants.end_access()
 
-    # What happened
-
-    def requests(self) -> list[Request]:
-        """The requests on record, oldest first."""
-        return self.log.last()
-
-    def reset_requests(self) -> None:
-        """Forget the requests and count anew."""
-        self.log.reset()
-
     def state(self) -> dict[str, Any]:
         """Everything at a glance: people, switches, clock, armed faults, quotas, request counts."""
-        return {
-            "clock": self.now(),
-            "records": {name: len(account) for name, account in self._accounts.items()},
-            "switches": self.options.shown(),
-            "faults": [msgspec.to_builtins(fault) for fault in self.faults.armed()],
-            "quotas": self.quotas.used(),
-            "requests": self.log.counts(),
-        }
+        people = {name: len(account) for name, account in self._accounts.items()}
+        return {**super().state(), "records": people, "quotas": self.quotas.used()}

@@ -2,11 +2,10 @@
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, fields, replace
-from typing import Any
+from dataclasses import dataclass, replace
 
 from keepstep.integrations.emulation.answers import Answer
-from keepstep.integrations.emulation.faults import RETRY_STYLES, retry_headers
+from keepstep.integrations.emulation.faults import ApiFault, retry_headers
 from keepstep.integrations.google_contacts.emulator import answers
 
 KINDS: Mapping[str, tuple[str, ...]] = {
@@ -38,71 +37,26 @@ _NEXT = re.compile(rb'"nextPageToken":"[^"]*"')
 
 
 @dataclass(frozen=True, slots=True)
-class Fault:
-    """One fault and the requests it waits for.
+class Fault(ApiFault):
+    """One fault and the requests it waits for. ``path``, ``page`` and ``account`` narrow it.
 
-    ``count``: how many requests it hits (None: all, for ever); ``after``: how many fitting ones it lets pass first.
-    ``path`` (a part of it), ``page`` and ``account`` narrow it. ``seconds``: how long latency lasts. ``keep``: the
-    share of a truncated body that arrives. ``rows``: how many people a shift moves. ``retry_after`` is in seconds.
+    ``rows``: how many people a shift moves.
     """
 
-    kind: str
-    variant: str = ""
-    count: int | None = 1
-    after: int = 0
+    KINDS = KINDS
     path: str | None = "connections"
     page: int | None = None
     account: str | None = None
-    status: int = 500
-    retry_after: float | None = None
-    retry_after_as: str = "seconds"
-    seconds: float = 1.0
-    keep: float = 0.6
     rows: int = 1
 
-    @classmethod
-    def parsed(cls, given: Mapping[str, Any]) -> "Fault":
-        """A fault from JSON. Raises ``ValueError`` saying which value is not possible."""
-        values = dict(given)
-        if values.pop("forever", False):
-            values["count"] = None
-        kind = str(values.pop("kind", ""))
-        if kind.isdigit():
-            values["status"], kind = int(kind), "status"
-        if unknown := sorted(set(values) - {f.name for f in fields(cls)}):
-            known = ", ".join(f.name for f in fields(cls))
-            raise ValueError(f"a fault has no {unknown[0]!r}; it has {known}, forever")
-        if kind not in KINDS:
-            raise ValueError(f"no fault is called {kind!r}; there are {', '.join(KINDS)} and statuses such as 429")
-        fault = cls(kind, **values)
-        fault._check()
-        variants = KINDS[kind]
-        if fault.variant and fault.variant not in variants:
-            raise ValueError(f"{kind} comes as {', '.join(variants) or 'one variant only'}, not {fault.variant!r}")
-        return fault if fault.variant or not variants else replace(fault, variant=variants[0])
-
-    def fits(self, entity: str | None, path: str, page: int | None) -> bool:
-        """Whether a request is one that this fault waits for. ``entity`` is the account that asks."""
+    def fits(self, account: str | None, path: str, page: int | None) -> bool:
+        """Whether a request is one that this fault waits for."""
         return (
-            self.account in (None, entity)
+            self.account in (None, account)
             and (self.path is None or self.path in path)
             and (self.page is None or self.page == page)
             and (self.kind not in _PAGE_KINDS or page is not None)
         )
-
-    def _check(self) -> None:
-        whole = {"after": self.after, "status": self.status, "rows": self.rows}
-        whole |= {name: value for name, value in (("count", self.count), ("page", self.page)) if value is not None}
-        for name, value in whole.items():
-            if not isinstance(value, int) or isinstance(value, bool) or value < 0:
-                raise ValueError(f"{name} is a whole number of 0 or more, not {value!r}")
-        for name, amount in (("retry_after", self.retry_after), ("seconds", self.seconds), ("keep", self.keep)):
-            if amount is not None and (not isinstance(amount, int | float) or amount < 0):
-                raise ValueError(f"{name} is a number of 0 or more, not {amount!r}")
-        if not 200 <= self.status <= 599 or self.keep >= 1:
-            raise ValueError("status lies between 200 and 599, keep below 1")
-        if self.retry_after_as not in RETRY_STYLES:
-            raise ValueError(f"retry_after_as is one of {', '.join(RETRY_STYLES)}")
 
 
 def answered(fault: Fault, now: float) -> Answer | None:
@@ -129,8 +83,7 @@ def spoiled(fault: Fault, page: Answer, asked: str) -> Answer:
     body = page.body
     match fault.kind:
         case "truncate":
-            cut = max(1, int(len(body) * fault.keep))
-            return replace(page, cut=cut) if fault.variant == "connection" else replace(page, body=body[:cut])
+            return fault.truncated(page)
         case "bad-json":
             return replace(page, body=body.replace(b'":', b'" ', 1)[:-1] + b",}")
         case "bad-utf8":

@@ -1,8 +1,10 @@
 """Everything that can be chosen about an emulated Google, in one flat dataclass that flags and JSON map onto."""
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields, replace
+from dataclasses import asdict, dataclass, field
 from typing import Any
+
+from keepstep.integrations.emulation.options import Switches
 
 MAX_PEOPLE = 1 << 22
 SEED_FIELDS = frozenset({"seed", "people", "no_identifier_percent", "undocumented_fields"})
@@ -51,7 +53,7 @@ MEANINGS: Mapping[str, str] = {
 
 
 @dataclass(frozen=True, slots=True)
-class EmulatorOptions:
+class EmulatorOptions(Switches):
     """How the emulated accounts look and behave. Every account has ``people`` people of its own.
 
     ``account`` is the one that a consent is for when nobody is named, and the one of ``access_token`` and
@@ -96,11 +98,8 @@ class EmulatorOptions:
     requests_kept: int = 10_000
 
     def __post_init__(self) -> None:
-        for name, choices in CHOICES.items():
-            if getattr(self, name) not in choices:
-                raise ValueError(f"{name} is one of {', '.join(choices)}, not {getattr(self, name)!r}")
-        if not 0 <= self.people <= MAX_PEOPLE:
-            raise ValueError(f"people lies between 0 and {MAX_PEOPLE}, not {self.people}")
+        self.check_choices(CHOICES)
+        self.check_range(("people",), MAX_PEOPLE)
         if not 0 <= self.no_identifier_percent <= 100:
             raise ValueError("no_identifier_percent lies between 0 and 100")
         if self.default_page_size < 1 or self.max_page_size < 1:
@@ -108,31 +107,14 @@ class EmulatorOptions:
         if self.quota_window_scale <= 0:
             raise ValueError("quota_window_scale is more than 0")
         positive = ("first_page_quota", "read_quota", "latency_ms", "requests_kept", "sync_token_days")
-        for name in (*positive, "access_token_s", "refresh_token_days"):
-            if getattr(self, name) < 0:
-                raise ValueError(f"{name} is not negative")
+        self.check_not_negative((*positive, "access_token_s", "refresh_token_days"))
 
     @property
     def api_key(self) -> str:
         """What proves a request: the access token that is valid from the start."""
         return self.access_token
 
-    def changed(self, values: Mapping[str, Any]) -> "EmulatorOptions":
-        """The options with some replaced, from JSON values. Raises ``ValueError`` for unknown names and wrong types."""
-        return replace(self, **{name: self._fitting(name, value) for name, value in values.items()})
-
     def shown(self) -> dict[str, Any]:
         """The options as JSON, without what is secret."""
         hidden = {name: "set" for name in ("client_secret", "access_token", "refresh_token") if getattr(self, name)}
         return {**asdict(self), **hidden}
-
-    def _fitting(self, name: str, value: Any) -> Any:
-        if name not in {f.name for f in fields(self)}:
-            raise ValueError(f"there is no switch {name!r}; GET /_emulator/state lists them")
-        wanted: type = type(getattr(self, name))
-        if name.endswith(("_ms", "_s")) or (wanted is float and isinstance(value, int) and not isinstance(value, bool)):
-            wanted = float
-            value = float(value) if isinstance(value, int) and not isinstance(value, bool) else value
-        if type(value) is not wanted:
-            raise ValueError(f"{name} takes a {wanted.__name__}, not {value!r}")
-        return value

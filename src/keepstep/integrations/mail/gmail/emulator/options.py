@@ -1,8 +1,10 @@
 """Everything that can be chosen about an emulated Gmail, in one flat dataclass that flags and JSON map onto."""
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields, replace
+from dataclasses import asdict, dataclass, field
 from typing import Any
+
+from keepstep.integrations.emulation.options import Switches
 
 MOST_MESSAGES = 1 << 20
 SEED_FIELDS = frozenset({"seed", "messages", "odd_messages", "message_bytes"})
@@ -51,7 +53,7 @@ MEANINGS: Mapping[str, str] = {
 
 
 @dataclass(frozen=True, slots=True)
-class EmulatorOptions:
+class EmulatorOptions(Switches):
     """How the emulated mailbox looks and behaves.
 
     ``odd_messages``: some of them are malformed, as in every real mailbox. ``message_bytes`` makes each larger by about
@@ -96,44 +98,21 @@ class EmulatorOptions:
     requests_kept: int = 10_000
 
     def __post_init__(self) -> None:
-        for name, choices in CHOICES.items():
-            if getattr(self, name) not in choices:
-                raise ValueError(f"{name} is one of {', '.join(choices)}, not {getattr(self, name)!r}")
-        if not 0 <= self.messages <= MOST_MESSAGES:
-            raise ValueError(f"messages lies between 0 and {MOST_MESSAGES}, not {self.messages}")
+        self.check_choices(CHOICES)
+        self.check_range(("messages",), MOST_MESSAGES)
         if self.batch_max < 1:
             raise ValueError("batch_max is at least 1")
         if self.quota_window_scale <= 0:
             raise ValueError("quota_window_scale is more than 0")
-        for name in ("latency_ms", "requests_kept", "message_bytes", "units_per_minute", "batch_throttled_after"):
-            if getattr(self, name) < 0:
-                raise ValueError(f"{name} is not negative")
-        for name in ("history_days", "access_token_s", "refresh_token_days"):
-            if getattr(self, name) < 0:
-                raise ValueError(f"{name} is not negative")
+        positive = ("latency_ms", "requests_kept", "message_bytes", "units_per_minute", "batch_throttled_after")
+        self.check_not_negative((*positive, "history_days", "access_token_s", "refresh_token_days"))
 
     @property
     def api_key(self) -> str:
         """What proves a request: the access token that is valid from the start."""
         return self.access_token
 
-    def changed(self, values: Mapping[str, Any]) -> "EmulatorOptions":
-        """The options with some replaced, from JSON values. Raises ``ValueError`` for unknown names and wrong types."""
-        return replace(self, **{name: self._fitting(name, value) for name, value in values.items()})
-
     def shown(self) -> dict[str, Any]:
         """The options as JSON, without what is secret."""
         hidden = {name: "set" for name in ("access_token", "refresh_token", "client_secret") if getattr(self, name)}
         return {**asdict(self), **hidden}
-
-    def _fitting(self, name: str, value: Any) -> Any:
-        if name not in {f.name for f in fields(self)}:
-            raise ValueError(f"there is no switch {name!r}; GET /_emulator/state lists them")
-        wanted: type = type(getattr(self, name))
-        if name.endswith(("_ms", "_s")):
-            wanted = float
-        if wanted is float and isinstance(value, int) and not isinstance(value, bool):
-            value = float(value)
-        if type(value) is not wanted:
-            raise ValueError(f"{name} takes a {wanted.__name__}, not {value!r}")
-        return value
