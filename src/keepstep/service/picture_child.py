@@ -36,7 +36,10 @@ class Asked(msgspec.Struct, frozen=True):
 
 
 class Drawn(msgspec.Struct, frozen=True):
-    """The page as PNG, what is marked from close by, and how many pages there are. ``refusal``: why there is none."""
+    """The page as PNG, what is marked from close by, and how many pages there are.
+
+    ``refusal``: why there is no picture. ``text``: the beginning of what is no PDF, where one can read it.
+    """
 
     png: bytes = b""
     close: bytes = b""
@@ -44,6 +47,7 @@ class Drawn(msgspec.Struct, frozen=True):
     height: int = 0
     pages: int = 0
     refusal: str = ""
+    text: str = ""
 
 
 def draw(asked: Asked) -> Drawn:

@@ -20,6 +20,7 @@ AT_ONCE = 2
 KEPT = 12
 """Pictures in memory: a browser asks for each right after the words about it."""
 _MOST_WAITING = 16
+_BEGINNING = 2048
 _NEEDED = ("PATH", "LD_LIBRARY_PATH", "PYTHONPATH", "PYTHONHOME", "VIRTUAL_ENV", "HOME", "LANG", "LC_ALL", "TMPDIR")
 
 
@@ -63,12 +64,10 @@ class Pictures:
 
     async def _drawn(self, asked: Asked) -> Drawn:
         if not asked.document.startswith(b"%PDF-"):
-            return Drawn(refusal="What came is no PDF.")
-        process = await asyncio.create_subprocess_exec(
-            sys.executable, "-P", "-m", "keepstep.service.picture_child",
-            stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.DEVNULL,
-            env={name: os.environ[name] for name in _NEEDED if name in os.environ},
-        )  # fmt: skip
+            beginning = asked.document[:_BEGINNING]
+            text = "" if b"\0" in beginning else beginning.decode("utf-8", "replace")
+            return Drawn(refusal="What came is no PDF.", text=text)
+        process = await self._process()
         try:
             async with asyncio.timeout(self._longest):
                 told, _ = await process.communicate(msgspec.msgpack.encode(asked))
@@ -82,6 +81,14 @@ class Pictures:
                 with contextlib.suppress(ProcessLookupError):
                     process.kill()
                 await asyncio.shield(process.wait())
+
+    async def _process(self) -> asyncio.subprocess.Process:
+        """It is given what Python needs to start, and no secret."""
+        return await asyncio.create_subprocess_exec(
+            sys.executable, "-P", "-m", "keepstep.service.picture_child",
+            stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.DEVNULL,
+            env={name: os.environ[name] for name in _NEEDED if name in os.environ},
+        )  # fmt: skip
 
 
 def _box(document: Mapping[str, Any], page: int) -> Box | None:

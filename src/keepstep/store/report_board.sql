@@ -1,6 +1,8 @@
 -- name: cells
 -- Each report of each connection, by its newest runs. They are looked for connection by connection: the index leads to
--- the newest of each, and no history, however long, is read. ``last_*``: of the last run that ended by itself.
+-- the newest of each, and no history, however long, is read. It is asked for a range of one connection and not for one:
+-- else a planner may go back through the runs of all, to the very first where an agent has none. ``last_*``: of the last
+-- run that ended by itself.
 WITH recent AS MATERIALIZED (
     SELECT c.id AS connection_id, n.type, r.id, r.finished_at IS NULL AS live, r.queued_at,
            CASE WHEN r.finished_at IS NULL THEN r.state ELSE coalesce(nullif(e.state, 'pending'), r.state) END AS state,
@@ -9,11 +11,13 @@ WITH recent AS MATERIALIZED (
     FROM keepstep.connections c
     CROSS JOIN LATERAL (
         SELECT o.id, o.state, o.entities, o.queued_at, o.started_at, o.finished_at FROM keepstep.runs o
-        WHERE o.connection_id = c.id AND NOT o.dry_run ORDER BY o.id DESC LIMIT %(newest)s
+        WHERE o.connection_id >= c.id AND o.connection_id <= c.id AND NOT o.dry_run
+        ORDER BY o.connection_id, o.id DESC LIMIT %(newest)s
     ) r
     CROSS JOIN LATERAL unnest(r.entities) AS n (type)
     LEFT JOIN keepstep.run_entities e ON e.run_id = r.id AND e.entity = n.type
     WHERE c.integration = %(integration)s
+      AND EXISTS (SELECT FROM keepstep.schedules s WHERE s.connection_id = c.id AND s.sync_type IS NOT NULL)
 ), judged AS (
     SELECT r.*, max(id) FILTER (WHERE state IN ('succeeded', 'held')) OVER (PARTITION BY connection_id, type) AS good_run
     FROM recent r
@@ -55,11 +59,13 @@ WITH recent AS MATERIALIZED (
     FROM keepstep.connections c
     CROSS JOIN LATERAL (
         SELECT o.id, o.state, o.entities, o.queued_at, o.started_at, o.finished_at FROM keepstep.runs o
-        WHERE o.connection_id = c.id AND NOT o.dry_run ORDER BY o.id DESC LIMIT %(newest)s
+        WHERE o.connection_id >= c.id AND o.connection_id <= c.id AND NOT o.dry_run
+        ORDER BY o.connection_id, o.id DESC LIMIT %(newest)s
     ) r
     CROSS JOIN LATERAL unnest(r.entities) AS n (type)
     LEFT JOIN keepstep.run_entities e ON e.run_id = r.id AND e.entity = n.type
     WHERE c.integration = %(integration)s
+      AND EXISTS (SELECT FROM keepstep.schedules s WHERE s.connection_id = c.id AND s.sync_type IS NOT NULL)
 ), counted AS (
     SELECT r.*, CASE WHEN NOT live THEN
                floor(greatest(extract(epoch FROM now() - finished_at), 0) / (t.interval_minutes * 60))::integer END AS round
@@ -84,13 +90,13 @@ SELECT r.id, r.trigger, r.queued_at, r.started_at,
        coalesce(e.finished_at, r.finished_at) AS finished_at, coalesce(e.error, r.error) AS error,
        extract(epoch FROM coalesce(e.finished_at, r.finished_at) - coalesce(e.started_at, r.started_at))::float8 AS took,
        coalesce(e.rows, 0) AS rows, coalesce(e.inserted + e.updated + e.deleted, 0) AS changed
-FROM (
-    SELECT o.* FROM keepstep.runs o JOIN keepstep.connections c ON c.id = o.connection_id
-    WHERE c.integration = %(integration)s AND c.owner_id IS NOT DISTINCT FROM %(agent)s AND NOT o.dry_run
-    ORDER BY o.id DESC LIMIT 500
+FROM keepstep.connections c
+CROSS JOIN LATERAL (
+    SELECT * FROM keepstep.runs o WHERE o.connection_id >= c.id AND o.connection_id <= c.id AND NOT o.dry_run
+    ORDER BY o.connection_id, o.id DESC LIMIT 500
 ) r
 LEFT JOIN keepstep.run_entities e ON e.run_id = r.id AND e.entity = %(type)s
-WHERE %(type)s = ANY (r.entities)
+WHERE c.integration = %(integration)s AND c.owner_id IS NOT DISTINCT FROM %(agent)s AND %(type)s = ANY (r.entities)
 ORDER BY r.id DESC LIMIT %(limit)s
 
 -- name: refused
