@@ -94,7 +94,10 @@ class Connectors:
                 raise no_client(registered)
             tokens = self._owners.tokens(key, owner, read=TokenSet.of, write=TokenSet.stored)
             values = replace(values, tokens=tokens)
-        pacer = shared_pacer(self._database, key, effective.rules, title=registered.title, owner=owner)
+        rules = effective.rules
+        if self._owners is not None and await self._owners.struggles(key, owner):
+            rules = replace(rules, breaker_threshold=1)  # one fault tells enough: the next try is not sat through
+        pacer = shared_pacer(self._database, key, rules, title=registered.title, owner=owner)
         integration = registered.build(values, pacer=pacer)
         try:
             yield integration, effective.policy
