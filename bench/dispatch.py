@@ -230,7 +230,7 @@ async def punctuality(database: Database, seconds: int) -> list[Result]:
             notice = json.loads(await anext(notices))
             heard.append((notice["job_id"], time.time()))
     async with database.connection() as connection:
-        late = sorted(await _lateness(connection, heard))
+        late = sorted(await lateness(connection, heard))
     return [
         Result("from due to queued, 1,000 due a second: p50", late[len(late) // 2], "ms"),
         Result("from due to queued: p99", p99 := late[len(late) * 99 // 100], "ms", p99 < MOST_P99_MS),
@@ -252,7 +252,7 @@ async def _fall_due(connection: Connection, count: int) -> int:
     return int(row["n"]) + count
 
 
-async def _lateness(connection: Connection, heard: list[tuple[int, float]]) -> list[float]:
+async def lateness(connection: Connection, heard: list[tuple[int, float]]) -> list[float]:
     """Milliseconds from due to told, for each queue row. A notice names the last row of its batch."""
     cursor = await connection.execute(
         "SELECT j.id, extract(epoch FROM r.planned_at)::float8 AS due FROM keepstep_queue.procrastinate_jobs j"

@@ -1,7 +1,8 @@
 """``python -m bench.owners``: a hundred thousand users with auto-sync, and whether one delays another.
 
 Their connections and schedules are made in a database of their own. Then: what each page, answer and loop costs that
-looks at all of them.
+looks at all of them; how punctually what is due is queued, as on every day and when all is due at once; and, with real
+runs, how long healthy owners wait where others have a dead account.
 """
 
 import argparse
@@ -16,7 +17,7 @@ from pathlib import Path
 import structlog
 from tests.support import crowd
 
-from bench import looks
+from bench import fairness, looks, punctual
 from bench.dispatch import home
 from bench.report import about, machine
 from bench.results import HEAD, Result, line
@@ -31,7 +32,7 @@ def main() -> int:
     """Measure and print; 1 when a limit was missed."""
     options = arguments()
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING))
-    parts = options.only.split(",") if options.only else ["looks"]
+    parts = options.only.split(",") if options.only else ["dispatch", "looks", "runs"]
     results: list[Result] = []
 
     def tell(*found: Result) -> None:
@@ -43,10 +44,17 @@ def main() -> int:
         facts = {**machine(), "PostgreSQL": place.version, "owners": f"{options.owners:,}"}
         print(about(facts), file=sys.stderr)
         place.create(DATABASE)
+        place.database = DATABASE
         asyncio.run(set_the_stage(place, options.owners))
         if "looks" in parts:
             for result in looked_at(place, options.rounds):
                 tell(result)
+        if "dispatch" in parts:
+            tell(*asyncio.run(punctual.as_they_come(place, Database(place.dsn(DATABASE)), options.seconds)))
+            tell(*asyncio.run(punctual.after_an_outage(place, Database(place.dsn(DATABASE)))))
+        if "runs" in parts:
+            seconds = options.seconds
+            tell(*asyncio.run(fairness.measure(place, directory, per_second=options.runs, seconds=seconds)))
     print(f"{about(facts)}\n\n{HEAD}")
     for result in results:
         print(line(result))
@@ -60,7 +68,9 @@ def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m bench.owners", description=__doc__)
     parser.add_argument("--owners", type=int, default=100_000, help="how many there are")
     parser.add_argument("--rounds", type=int, default=40, help="how often each page is asked for")
-    parser.add_argument("--only", default="", help="some parts: looks")
+    parser.add_argument("--only", default="", help="some parts: looks,dispatch,runs")
+    parser.add_argument("--seconds", type=int, default=30, help="how long schedules come due, and runs in each scene")
+    parser.add_argument("--runs", type=int, default=8, help="owners in a second whose real runs come due")
     parser.add_argument("--out", type=Path, help="a file for the results as JSON")
     return parser.parse_args()
 

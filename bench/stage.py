@@ -67,6 +67,7 @@ class Server:
         self.port = rest
         self.version = embedded.server_version
         self._data = embedded.data_directory
+        self.database = "postgres"
         self._admin = psycopg.connect(embedded.dsn, autocommit=True)
 
     def dsn(self, database: str) -> str:

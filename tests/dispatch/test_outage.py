@@ -10,6 +10,7 @@ from procrastinate import PsycopgConnector
 from procrastinate.exceptions import ConnectorException
 
 from keepstep.dispatch.lane import _configure, _PatientManager
+from keepstep.dispatch.places import Places
 from keepstep.dispatch.queue import Queue, Timing
 from keepstep.dispatch.sweeper import Sweeper
 from keepstep.dispatch.worker import CannotWork, Equip, Worker
@@ -214,7 +215,7 @@ async def test_a_row_whose_worker_never_heard_of_it_is_let_go(sync: Sync, monkey
     connector = Lossy(conninfo=sync.dsn, min_size=1, max_size=1, configure=_configure)
     await connector.open_async()
     try:
-        manager = _PatientManager(connector, sync.database, 1)
+        manager = _PatientManager(connector, sync.database, Places(1))
         worker_id = await manager.register_worker()
         queues: Iterable[str] = ["interactive"]
         assert await manager.fetch_job(queues, worker_id) is None

@@ -17,12 +17,15 @@ from procrastinate import App, PsycopgConnector, exceptions, jobs
 from procrastinate.manager import JobManager
 from procrastinate.worker import Worker
 
-from keepstep.dispatch.queue import INTERACTIVE, Perform, Timing
+from keepstep.dispatch.places import Places
+from keepstep.dispatch.queue import Perform, Timing
 from keepstep.store.db import Database, DatabaseAway, is_foreign_key_violation, lost
 from keepstep.store.notices import listening
 from keepstep.store.queries import queries
 
 _QUEUE = {name: text.decode() for name, text in queries("queue").items()}
+LOOK_EVERY = 1.0
+"""Seconds between two looks at who stands still, while many places are taken."""
 _FIRST_PAUSE = 0.25
 _LONGEST_PAUSE = 5.0
 _POOL_PATIENCE = 5.0
@@ -39,8 +42,9 @@ class Lane:
         self._database = database
         self._perform = perform
         self._timing = timing
+        self._attempts: dict[int, asyncio.Task[None]] = {}
 
-    async def run(self, *, concurrency: int, queues: Sequence[str]) -> None:
+    async def run(self, places: Places, queues: Sequence[str]) -> None:
         """Until it is cancelled. Raises what the engine raises for anything but a database that is away."""
         logging.getLogger("procrastinate").setLevel(logging.WARNING)
         logging.getLogger("psycopg.pool").setLevel(logging.ERROR)
@@ -49,24 +53,50 @@ class Lane:
             configure=_configure, kwargs={"application_name": "keepstep worker", "connect_timeout": 10},
         )  # fmt: skip
         app = App(connector=connector)
-        patient = _PatientManager(connector, self._database, concurrency)
+        patient = _PatientManager(connector, self._database, places)
         app.job_manager = patient
 
         @app.task(name="keepstep.run")
         async def run(run_id: int) -> None:
-            await self._perform(run_id)
+            await self._attempt(run_id)
 
+        watch = asyncio.create_task(self._watch(patient), name="lane's watch")
         try:
             await patient.patiently(connector.open_async)
             worker = _Worker(
-                app=app, queues=list(queues), concurrency=concurrency + 1, fetch_job_polling_interval=self._timing.poll,
+                app=app, queues=list(queues), concurrency=places.most, fetch_job_polling_interval=self._timing.poll,
                 abort_job_polling_interval=self._timing.poll, shutdown_graceful_timeout=0, delete_jobs="always",
                 install_signal_handlers=False, update_heartbeat_interval=self._timing.heartbeat,
                 stalled_worker_timeout=self._timing.dead,
             )  # fmt: skip
             await _until_cancelled(worker, patient)
         finally:
+            watch.cancel()
+            await asyncio.gather(watch, return_exceptions=True)
             await connector.close_async()
+
+    async def _attempt(self, run_id: int) -> None:
+        """Perform a run in a task of its own, which can be ended without the engine's knowing."""
+        attempt = self._attempts[run_id] = asyncio.ensure_future(self._perform(run_id))
+        try:
+            await attempt
+        except asyncio.CancelledError:
+            task = asyncio.current_task()
+            if task is None or task.cancelling():  # it is the engine that ends it
+                raise
+        finally:
+            del self._attempts[run_id]
+
+    async def _watch(self, patient: "_PatientManager") -> None:
+        """Let others begin where a run stands still, and send away what is in the way."""
+        while True:
+            await patient.busy.wait()
+            await asyncio.sleep(LOOK_EVERY)
+            await patient.look_if_more_may_begin()
+            while (run_id := patient.places.in_the_way()) is not None:
+                if await patient.set_aside(run_id) and run_id in self._attempts:
+                    _log.info("a run that stands still goes on later", run=run_id)
+                    self._attempts[run_id].cancel()
 
 
 async def _until_cancelled(worker: Worker, patient: "_PatientManager") -> None:
@@ -99,14 +129,16 @@ class _Worker(Worker):
 
 
 class _PatientManager(JobManager):
-    """The engine's statements. ``stopping``: a failure is final now."""
+    """The engine's statements. ``stopping``: a failure is final now; ``busy``: many places are taken."""
 
-    def __init__(self, connector: PsycopgConnector, database: Database, concurrency: int) -> None:
+    def __init__(self, connector: PsycopgConnector, database: Database, places: Places) -> None:
         super().__init__(connector)
         self._database = database
         self.stopping = False
-        self._concurrency = concurrency
-        self._performed: set[int] = set()
+        self.places = places
+        self.busy = asyncio.Event()
+        self._wanted: list[str] = []
+        self._queues: Sequence[str] = ()
         self._told = 0
         self._in_doubt = False
         self._away_since: float | None = None
@@ -156,16 +188,18 @@ class _PatientManager(JobManager):
         await self.patiently(lambda: self.connector.execute_query_async(_QUEUE["heartbeat"], worker_id=worker_id))
 
     async def fetch_job(self, queues: Iterable[str] | None, worker_id: int) -> jobs.Job | None:
-        """The last place is kept for what somebody waits for.
+        """Of the queues for which there is a place.
 
         The engine forgets what it is told during a fetch, so that a fetch which found nothing is done again then.
         """
         while True:
             told = self._told
-            wanted = queues if len(self._performed) < self._concurrency else [INTERACTIVE]
-            job = await self.patiently(partial(self._fetch, wanted, worker_id))
+            self._queues = list(queues or ())
+            self._wanted = self.places.open_to(self._queues)
+            job = await self.patiently(partial(self._fetch, self._wanted, worker_id)) if self._wanted else None
             if job is not None and job.id is not None:
-                self._performed.add(job.id)
+                self.places.take(job.id, int(str(job.task_kwargs["run_id"])), job.queue)
+            self._note()
             if job is not None or told == self._told:
                 return job
 
@@ -173,7 +207,7 @@ class _PatientManager(JobManager):
         """One try. The answer of a try that failed may be lost: its row would be ours without our knowing."""
         if self._in_doubt:
             await self.connector.execute_query_async(
-                _QUEUE["disown"], worker_id=worker_id, performed=list(self._performed)
+                _QUEUE["disown"], worker_id=worker_id, performed=self.places.rows
             )  # fmt: skip
             self._in_doubt = False
         try:
@@ -193,9 +227,29 @@ class _PatientManager(JobManager):
             _log.warning("a queue row is left to the sweeper", row=job.id, reason=str(error.__cause__ or error))
         finally:
             if job.id is not None:
-                self._performed.discard(job.id)
+                self.places.leave(job.id)
+            self._note()
         if self._look is not None:
             await self._look()  # the engine looks for more only when it has no place left, or is told
+
+    def _note(self) -> None:
+        if self.places.are_busy:
+            self.busy.set()
+        else:
+            self.busy.clear()
+
+    async def look_if_more_may_begin(self) -> None:
+        """The engine waits for news; that a run stands still is none."""
+        if self._look is not None and not set(self.places.open_to(self._queues)) <= set(self._wanted):
+            await self._look()
+
+    async def set_aside(self, run_id: int) -> bool:
+        """Whether the run's connection is an owner's and others wait: it is to go on among those that struggle."""
+        try:
+            row = await self.connector.execute_query_one_async(_QUEUE["set_aside"], run_id=run_id)
+        except (exceptions.ConnectorException, exceptions.NoResult):
+            return False
+        return bool(row["is_aside"])
 
     async def listen_for_jobs(self, *, on_notification: Any, queues: Iterable[str] | None = None) -> None:
         """For as long as the worker lives. What was told while nobody listened is looked for."""

@@ -6,6 +6,7 @@ has it. What is so stands in ``keepstep.runs`` and ``keepstep.locks``; docs/queu
 
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from keepstep.model.run import RunRequest
 from keepstep.store import queue, schedules
@@ -13,8 +14,11 @@ from keepstep.store.db import Database
 from keepstep.store.queue import QueueStats, Suspect
 from keepstep.store.schedules import Dispatched
 
-INTERACTIVE = "interactive"
-QUEUES = (INTERACTIVE, "scheduled", "full")
+if TYPE_CHECKING:
+    from keepstep.dispatch.places import Places
+
+INTERACTIVE, STRUGGLING = "interactive", "struggling"
+QUEUES = (INTERACTIVE, "scheduled", "full", STRUGGLING)
 Perform = Callable[[int], Awaitable[None]]
 
 
@@ -62,15 +66,19 @@ class Queue:
         async with self._database.connection() as connection:
             return await queue.stop(connection, integration, owner=owner)
 
-    async def run_worker(self, perform: Perform, *, concurrency: int, queues: Sequence[str] = QUEUES) -> None:
+    async def run_worker(
+        self, perform: Perform, *, concurrency: int, queues: Sequence[str] = QUEUES, places: "Places | None" = None
+    ) -> None:
         """Call ``perform`` with the id of every queued run, up to ``concurrency`` at a time, and one more manual one.
 
+        Besides them are runs that stand still, and those that struggle; ``places`` is told of the signs of each run.
         Until it is cancelled: then it cancels what it performs and waits for that to end. It sits out a database that
-        is away. ``perform`` must not raise.
+        is away. ``perform`` must not raise; one that is cancelled has given its run back.
         """
         from keepstep.dispatch.lane import Lane  # the engine takes a while to load, and only workers need it
+        from keepstep.dispatch.places import Places
 
-        await Lane(self._database.apart(), perform, self.timing).run(concurrency=concurrency, queues=queues)
+        await Lane(self._database.apart(), perform, self.timing).run(places or Places(concurrency), queues)
 
     async def sweep(self, confirmed: Sequence[Suspect] = ()) -> Swept:
         """Set right what dead workers have left behind.

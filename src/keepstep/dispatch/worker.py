@@ -7,11 +7,12 @@ from contextlib import AbstractAsyncContextManager
 
 import structlog
 
+from keepstep.dispatch.places import Places
 from keepstep.dispatch.queue import Queue
 from keepstep.engine.runner import Listener, Runner
 from keepstep.model.errors import Fenced, KeepstepError, LockHeld, StoreError
 from keepstep.model.integration import Integration
-from keepstep.model.run import Policy, error_json
+from keepstep.model.run import Event, Policy, error_json
 from keepstep.reliability.journal import tell
 from keepstep.store import runs
 from keepstep.store.db import Database
@@ -33,7 +34,8 @@ class CannotWork(StoreError):
 
 
 class Worker:
-    """``concurrency`` runs at a time, and one more that somebody started by hand.
+    """``concurrency`` runs at a time, and one more that somebody started by hand; besides them those that wait for an
+    upstream which is silent (``Places``).
 
     ``patience``: seconds without a database after which ``run`` gives up; None: never. ``listener`` hears what the runs
     do; it is told of pages too.
@@ -51,6 +53,7 @@ class Worker:
         self._concurrency = concurrency
         self._tell = listener or tell
         self._patience = patience
+        self._places = Places(concurrency)
 
     async def run(self) -> None:
         """Until it is cancelled: then runs finish the flush under way and are given back. Raises ``CannotWork``."""
@@ -71,8 +74,11 @@ class Worker:
         """The engine's worker is made to last; what ends it all the same may pass, or not."""
         ends: list[float] = []
         while True:
+            self._places = Places(self._concurrency)
             try:
-                await self._queue.run_worker(self.perform, concurrency=self._concurrency)
+                await self._queue.run_worker(
+                    self.perform, concurrency=self._concurrency, places=self._places
+                )  # fmt: skip
                 reason = "it stopped by itself"
             except Exception as error:
                 reason = f"{type(error).__name__}: {error}".split("\n", 1)[0]
@@ -121,7 +127,13 @@ class Worker:
             raise Fenced(f"There is no run {run_id} any more.")
         whose = (row["owner_id"],) if row["owner_id"] else ()
         async with self._equip(row["integration"], *whose) as (integration, policy):
-            await Runner(self._sessions, integration, policy, self._tell, self._heartbeats).take_up(run_id)
+            self._places.watch(run_id, lambda: integration.requests)
+
+            def hear(event: Event) -> None:
+                self._places.heard(run_id)
+                self._tell(event)
+
+            await Runner(self._sessions, integration, policy, hear, self._heartbeats).take_up(run_id)
 
     async def _fail_if_queued(self, run_id: int, error: Exception) -> None:
         """A run that could not even begin would be queued again for ever."""

@@ -115,7 +115,10 @@ class Connectors:
             finally:
                 await integration.aclose()
             return
-        pacer = shared_pacer(self._database, key, effective.rules, title=registered.title, owner=owner)
+        rules = effective.rules
+        if self._owners is not None and await self._owners.struggles(key, owner):
+            rules = replace(rules, breaker_threshold=1)  # one fault tells enough: the next try is not sat through
+        pacer = shared_pacer(self._database, key, rules, title=registered.title, owner=owner)
         integration = registered.build(values, pacer=pacer)
         try:
             yield integration, effective.policy

@@ -4,7 +4,7 @@ import asyncio
 import json
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Annotated, Any, Generic, TypeVar
 
@@ -24,6 +24,8 @@ from keepstep.store import owners as store
 from keepstep.store.db import Connection, Database
 
 MOST_LISTED = 500
+MOST_POOLED = 2
+"""So many renewals of tokens at the same time hold connections of the pool; others open one of their own."""
 STATES = ("connected", "needs-connecting", "needs-reconnect", "paused")
 ConnectionState = Annotated[str, one_of(*STATES)]
 T = TypeVar("T")
@@ -66,6 +68,13 @@ class OwnerPage(Shape):
     counts: dict[str, int]
 
 
+@dataclass(slots=True)
+class Renewals:
+    """How many tokens are being renewed with connections that others need too."""
+
+    count: int = 0
+
+
 @dataclass(frozen=True, slots=True)
 class OwnerConnections:
     """``entities``: those of each integration that is there."""
@@ -74,6 +83,7 @@ class OwnerConnections:
     vault: Vault
     audit: Audit
     entities: Mapping[str, Sequence[str]]
+    renewals: Renewals = field(default_factory=Renewals)
 
     async def page(
         self, *, integration: str | None = None, state: str | None = None, failing: bool = False,
@@ -185,6 +195,11 @@ class OwnerConnections:
             self.vault.unseal, sealed, owner=_name(integration, owner)
         )  # fmt: skip
 
+    async def struggles(self, integration: str, owner: str) -> bool:
+        """Whether upstream did not answer this owner's last run."""
+        async with self.database.connection() as connection:
+            return await store.struggles(connection, integration, owner)
+
     def tokens(
         self, integration: str, owner: str, *, read: Callable[[Mapping[str, Any]], T], write: Callable[[T], Any]
     ) -> "OwnerTokens[T]":
@@ -242,11 +257,25 @@ class OwnerTokens(Generic[T]):
 
     @asynccontextmanager
     async def locked(self) -> AsyncIterator["HeldTokens[T]"]:
-        """Keep everybody else from renewing them while the block lasts. What is saved counts once it has ended well."""
-        async with self.connections.database.connection() as connection, connection.transaction():
-            sealed = await store.sealed(connection, self.integration, self.owner, locked=True)
-            values = await self._opened(sealed)
-            yield HeldTokens(self, connection, self._of(values), values)
+        """Keep everybody else from renewing them while the block lasts. What is saved counts once it has ended well.
+
+        Whoever asks for new ones may wait long. Only so many wait with a connection of the pool: pages and the
+        dispatcher need some too.
+        """
+        renewals, database = self.connections.renewals, self.connections.database
+        if renewals.count >= MOST_POOLED:
+            database = database.apart()
+        renewals.count += 1
+        try:
+            async with database.connection() as connection, connection.transaction():
+                yield await self._held(connection)
+        finally:
+            renewals.count -= 1
+
+    async def _held(self, connection: Connection) -> "HeldTokens[T]":
+        sealed = await store.sealed(connection, self.integration, self.owner, locked=True)
+        values = await self._opened(sealed)
+        return HeldTokens(self, connection, self._of(values), values)
 
     async def seal(self, tokens: T, beside: Mapping[str, str] | None = None) -> bytes:
         """The tokens, and what stands beside them, encrypted."""

@@ -63,6 +63,11 @@ class Database:
         """What that address is called in the settings."""
         return "KEEPSTEP_DIRECT_DATABASE_URL" if self._direct else "DATABASE_URL"
 
+    @property
+    def has_pool(self) -> bool:
+        """Whether ``connection`` lends one that is open already."""
+        return self._pool is not None
+
     def apart(self) -> "Database":
         """The same without the pool: for who needs sessions of their own."""
         database = Database(self._dsn, direct=self._direct)

@@ -2,6 +2,8 @@
 
 import asyncio
 from collections import Counter
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 
 import psycopg
 
@@ -30,7 +32,11 @@ def shared_pacer(
 
 
 class LimitsDesk:
-    """The desk of one connection. It keeps one connection to the database open while it is asked."""
+    """The desk of one connection. It keeps one connection to the database open while it is asked.
+
+    An owner's borrows one for each question, where there is a pool: many owners are served at the same time, for a
+    moment each.
+    """
 
     def __init__(self, database: Database, integration: str, owner: str | None = None) -> None:
         self._database = database
@@ -68,26 +74,29 @@ class LimitsDesk:
 
     async def _once(self, question: Ask, rules: Rules, counted: Counter[str], waited: float, asked: float) -> Reply:
         """One question in one transaction. Its number tells a repeated one, whose report counts once."""
-        connection = await self._open()
-        assert self._row is not None  # noqa: S101 - set by _open
-        async with connection.transaction():
-            decision, now = await limits.ask(connection, self._row, rules, question)
-            sample = self._sample(question, decision, rules, waited, now)
-            if decision.fresh and sample is not None:
-                await limits.take_down(connection, self._row, sample)
-            if decision.fresh and counted:
-                await limits.count_requests(connection, self._integration, counted)
+        async with self._lent() as connection:
+            row = self._row = self._row or await limits.number_of(connection, self._integration, self._owner)
+            async with connection.transaction():
+                decision, now = await limits.ask(connection, row, rules, question)
+                sample = self._sample(question, decision, rules, waited, now)
+                if decision.fresh and sample is not None:
+                    await limits.take_down(connection, row, sample)
+                if decision.fresh and counted:
+                    await limits.count_requests(connection, self._integration, counted)
         self._sampled = now if sample is not None else self._sampled
         self._cause = decision.answer.cause if isinstance(decision.answer, Wait) else None
         return Reply(decision.answer, now, asked, counted, sampled=sample is not None)
 
-    async def _open(self) -> Connection:
+    @asynccontextmanager
+    async def _lent(self) -> AsyncIterator[Connection]:
+        if self._owner is not None and self._database.has_pool:
+            async with self._database.connection() as connection:
+                yield connection
+            return
         if self._connection is None:
             self._connection = await self._database.open(name="keepstep limits")
             self._connection.prepare_threshold = None  # it may come through a transaction pooler
-        if self._row is None:
-            self._row = await limits.number_of(self._connection, self._integration, self._owner)
-        return self._connection
+        yield self._connection
 
     def _to_count(self, question: Ask, codes: Counter[str], now: float) -> Counter[str]:
         """Now and then, and when there is nothing more to do."""

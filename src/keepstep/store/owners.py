@@ -21,6 +21,11 @@ async def is_own(connection: Connection, integration: str, owner: str) -> bool:
     return row is not None and bool(row["own_credentials"])
 
 
+async def struggles(connection: Connection, integration: str, owner: str) -> bool:
+    """Whether upstream did not answer this owner's last run."""
+    return await _one(connection, "struggles", integration=integration, owner=owner) is not None
+
+
 async def renew(connection: Connection, integration: str, owner: str, credentials: bytes) -> None:
     """Others in their place."""
     values = {"integration": integration, "owner": owner, "credentials": credentials}

@@ -5,6 +5,10 @@ WHERE integration = %(integration)s AND owner_id = %(owner)s AND credentials IS 
 -- name: own
 SELECT own_credentials FROM keepstep.connections WHERE integration = %(integration)s AND owner_id = %(owner)s
 
+-- name: struggles
+SELECT g.since FROM keepstep.struggling g JOIN keepstep.connections c ON c.id = g.connection_id
+WHERE c.integration = %(integration)s AND c.owner_id = %(owner)s
+
 -- name: sealed_locked
 -- Of all workers one renews tokens: the others wait here, and find what it has saved.
 SELECT credentials FROM keepstep.connections

@@ -103,6 +103,12 @@ SELECT extract(epoch FROM now() - min(queued_at))::float8 AS seconds FROM keepst
 -- name: workers
 SELECT count(*) AS alive FROM keepstep_queue.procrastinate_workers WHERE last_heartbeat > now() - make_interval(secs => %(stale)s::float8)
 
+-- name: set_aside
+-- A run stands still while others wait for a place: what is queued of its connection waits aside from now on, and so will it.
+SELECT keepstep.set_aside(r.connection_id) AS is_aside FROM keepstep.runs r
+WHERE r.id = %(run_id)s AND r.state = 'running' AND EXISTS (
+    SELECT FROM keepstep_queue.procrastinate_jobs j WHERE j.status = 'todo' AND j.queue_name <> 'struggling')
+
 -- name: heartbeat
 -- A worker that was silent for long was forgotten; when it wakes up it is the same one again.
 INSERT INTO keepstep_queue.procrastinate_workers (id) OVERRIDING SYSTEM VALUE VALUES (%(worker_id)s)

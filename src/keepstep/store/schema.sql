@@ -129,7 +129,7 @@ BEGIN
     IF claimed <> '{}' THEN
         WITH due AS MATERIALIZED (
             SELECT s.id, s.connection_id, s.entities, s.full_at_hour_utc, t.place, t.due_at,
-                   s.sync_type IS NOT NULL AND t.delta_at <= moment AS is_patient, s.sync_type IS NOT NULL AS is_whole,
+                   s.sync_type IS NOT NULL AND t.delta_at <= moment AS is_patient,
                    CASE WHEN s.full_at_hour_utc IS NOT NULL THEN t.full_at END AS full_at,
                    CASE WHEN t.delta_at > moment THEN t.delta_at
                         ELSE keepstep.next_slot(moment, s.anchor_at, s.interval_seconds) END AS delta_at,
@@ -140,12 +140,12 @@ BEGIN
             -- In the order of connections: two callers that meet at the same ones cannot lock each other out.
             INSERT INTO keepstep.runs (connection_id, mode, dry_run, trigger, entities, state, in_queue, schedule_id,
                                        planned_at, caught_up, created_at, queued_at)
-            SELECT d.connection_id, CASE WHEN d.is_full OR d.is_whole THEN 'backfill' ELSE 'delta' END, false,
+            SELECT d.connection_id, CASE WHEN d.is_full THEN 'backfill' ELSE 'delta' END, false,
                    CASE WHEN d.is_full THEN 'nightly' ELSE 'schedule' END, d.entities, 'queued', true, d.id,
                    d.due_at, d.is_full AND extract(hour FROM moment AT TIME ZONE 'UTC') <> d.full_at_hour_utc, moment, moment
             FROM due d ORDER BY d.connection_id, d.is_full DESC, d.due_at
             ON CONFLICT (connection_id) WHERE state IN ('queued', 'running', 'waiting') DO NOTHING
-            RETURNING id, schedule_id, connection_id, trigger
+            RETURNING id, schedule_id, connection_id, mode
         ), moved AS (
             UPDATE keepstep.schedule_times t
             SET delta_at = n.delta_at, full_at = n.full_at, due_at = least(n.delta_at, n.full_at)
@@ -163,10 +163,10 @@ BEGIN
             WHERE t.ctid = n.place
         ), added AS (
             INSERT INTO keepstep_queue.procrastinate_jobs (queue_name, priority, task_name, lock, queueing_lock, args)
-            SELECT CASE WHEN q.trigger = 'nightly' THEN 'full' ELSE 'scheduled' END,
-                   CASE WHEN q.trigger = 'nightly' THEN 10 ELSE 50 END,
+            SELECT CASE WHEN g.connection_id IS NOT NULL THEN 'struggling' WHEN q.mode = 'backfill' THEN 'full' ELSE 'scheduled' END,
+                   CASE WHEN g.connection_id IS NOT NULL THEN 5 WHEN q.mode = 'backfill' THEN 10 ELSE 50 END,
                    'keepstep.run', 'connection/' || q.connection_id, 'run/' || q.id, ('{"run_id": ' || q.id || '}')::jsonb
-            FROM queued q
+            FROM queued q LEFT JOIN keepstep.struggling g ON g.connection_id = q.connection_id
             RETURNING id, queue_name
         ), notices AS (
             SELECT pg_notify('procrastinate_queue_v1#' || a.queue_name,
@@ -188,10 +188,11 @@ CREATE FUNCTION keepstep.enqueue(run_ids bigint[]) RETURNS bigint
     AS $$
     WITH added AS (
         INSERT INTO keepstep_queue.procrastinate_jobs (queue_name, priority, task_name, lock, queueing_lock, args)
-        SELECT CASE WHEN r.trigger = 'manual' THEN 'interactive' WHEN r.mode = 'backfill' AND r.trigger <> 'schedule' THEN 'full' ELSE 'scheduled' END,
-               CASE WHEN r.trigger = 'manual' THEN 100 WHEN r.mode = 'backfill' AND r.trigger <> 'schedule' THEN 10 ELSE 50 END,
+        SELECT CASE WHEN g.connection_id IS NOT NULL THEN 'struggling'
+                    WHEN r.trigger = 'manual' THEN 'interactive' WHEN r.mode = 'backfill' THEN 'full' ELSE 'scheduled' END,
+               CASE WHEN r.trigger = 'manual' THEN 100 WHEN g.connection_id IS NOT NULL THEN 5 WHEN r.mode = 'backfill' THEN 10 ELSE 50 END,
                'keepstep.run', 'connection/' || r.connection_id, 'run/' || r.id, jsonb_build_object('run_id', r.id)
-        FROM keepstep.runs r WHERE r.id = ANY (run_ids) AND r.state = 'queued' ORDER BY r.id
+        FROM keepstep.runs r LEFT JOIN keepstep.struggling g ON g.connection_id = r.connection_id WHERE r.id = ANY (run_ids) AND r.state = 'queued' ORDER BY r.id
         ON CONFLICT (queueing_lock) WHERE status = 'todo' DO NOTHING
         RETURNING id, queue_name
     ), told AS (
@@ -392,6 +393,19 @@ BEGIN
 END
 $$;
 
+CREATE FUNCTION keepstep.run_tells_of_struggle() RETURNS trigger
+    LANGUAGE plpgsql
+    AS $$
+BEGIN
+    IF NEW.state IN ('succeeded', 'held') THEN
+        DELETE FROM keepstep.struggling WHERE connection_id = NEW.connection_id;
+    ELSE
+        PERFORM keepstep.set_aside(NEW.connection_id);
+    END IF;
+    RETURN NULL;
+END
+$$;
+
 CREATE FUNCTION keepstep.schedule_auto_sync(user_id text, minutes integer, integration text DEFAULT 'mail'::text) RETURNS bigint
     LANGUAGE plpgsql
     AS $$
@@ -481,6 +495,17 @@ BEGIN
         PERFORM pg_notify('keepstep_schedules', '');
     END IF;
     RETURN NULL;
+END
+$$;
+
+CREATE FUNCTION keepstep.set_aside(connection bigint) RETURNS boolean
+    LANGUAGE plpgsql
+    AS $$
+BEGIN
+    INSERT INTO keepstep.struggling (connection_id)
+    SELECT c.id FROM keepstep.connections c WHERE c.id = connection AND c.owner_id IS NOT NULL
+    ON CONFLICT DO NOTHING;
+    RETURN EXISTS (SELECT FROM keepstep.struggling g WHERE g.connection_id = connection);
 END
 $$;
 
@@ -1324,6 +1349,11 @@ CREATE TABLE keepstep.settings (
     updated_by text NOT NULL
 );
 
+CREATE TABLE keepstep.struggling (
+    connection_id bigint NOT NULL,
+    since timestamp with time zone DEFAULT now() NOT NULL
+);
+
 CREATE TABLE keepstep.sync_settings (
     sync_type text NOT NULL,
     interval_minutes integer NOT NULL,
@@ -1485,6 +1515,9 @@ ALTER TABLE ONLY keepstep.sessions
 ALTER TABLE ONLY keepstep.settings
     ADD CONSTRAINT settings_pkey PRIMARY KEY (name);
 
+ALTER TABLE ONLY keepstep.struggling
+    ADD CONSTRAINT struggling_pkey PRIMARY KEY (connection_id);
+
 ALTER TABLE ONLY keepstep.sync_settings
     ADD CONSTRAINT sync_settings_pkey PRIMARY KEY (sync_type);
 
@@ -1626,6 +1659,8 @@ CREATE TRIGGER run_has_connection AFTER INSERT ON keepstep.runs FOR EACH ROW WHE
 
 CREATE TRIGGER run_keeps_connection AFTER UPDATE OF connection_id ON keepstep.runs FOR EACH ROW WHEN ((new.connection_id <> old.connection_id)) EXECUTE FUNCTION keepstep.run_has_connection();
 
+CREATE TRIGGER run_tells_of_struggle AFTER UPDATE ON keepstep.runs FOR EACH ROW WHEN (((old.state <> new.state) AND ((new.state = ANY (ARRAY['succeeded'::text, 'held'::text])) OR ((new.state = ANY (ARRAY['failed'::text, 'waiting'::text])) AND ((new.error ->> 'kind'::text) = ANY (ARRAY['transient'::text, 'breaker-open'::text])))))) EXECUTE FUNCTION keepstep.run_tells_of_struggle();
+
 CREATE TRIGGER schedule_follows_type BEFORE INSERT ON keepstep.schedules FOR EACH ROW WHEN ((new.sync_type IS NOT NULL)) EXECUTE FUNCTION keepstep.schedule_follows_type();
 
 CREATE TRIGGER schedule_is_edited BEFORE INSERT OR UPDATE OF enabled, interval_seconds, full_at_hour_utc, entities ON keepstep.schedules FOR EACH ROW EXECUTE FUNCTION keepstep.schedule_is_edited();
@@ -1717,6 +1752,9 @@ ALTER TABLE ONLY keepstep.schema_fields
 ALTER TABLE ONLY keepstep.sessions
     ADD CONSTRAINT sessions_user_id_fkey FOREIGN KEY (user_id) REFERENCES keepstep.users(id) ON DELETE CASCADE;
 
+ALTER TABLE ONLY keepstep.struggling
+    ADD CONSTRAINT struggling_connection_id_fkey FOREIGN KEY (connection_id) REFERENCES keepstep.connections(id) ON DELETE CASCADE;
+
 ALTER TABLE keepstep.checkpoints ENABLE ROW LEVEL SECURITY;
 
 ALTER TABLE keepstep.connections ENABLE ROW LEVEL SECURITY;
@@ -1763,6 +1801,8 @@ CREATE POLICY keepstep_owner ON keepstep.runs USING (keepstep.is_visible(connect
 
 CREATE POLICY keepstep_owner ON keepstep.schedules USING (keepstep.is_visible(connection_id));
 
+CREATE POLICY keepstep_owner ON keepstep.struggling USING (keepstep.is_visible(connection_id));
+
 ALTER TABLE keepstep.locks ENABLE ROW LEVEL SECURITY;
 
 ALTER TABLE keepstep.owner_standing ENABLE ROW LEVEL SECURITY;
@@ -1772,3 +1812,5 @@ ALTER TABLE keepstep.run_entities ENABLE ROW LEVEL SECURITY;
 ALTER TABLE keepstep.runs ENABLE ROW LEVEL SECURITY;
 
 ALTER TABLE keepstep.schedules ENABLE ROW LEVEL SECURITY;
+
+ALTER TABLE keepstep.struggling ENABLE ROW LEVEL SECURITY;

@@ -85,6 +85,10 @@ class EmulatorCommands(ApiEmulator[Fault]):
         age = self.now() - token.full_at
         return age >= self.options.sync_token_days * DAY or token.full_at <= self._expired_before
 
+    def consent(self, account: str | None = None) -> dict[str, str]:
+        """Let an account allow everything; gives the tokens of it."""
+        return self.grants.give(account or self.options.account)
+
     def revoke(self, account: str | None = None) -> dict[str, int]:
         """Take back what an account allowed, as its owner does in Google's settings."""
         return {"revoked": self.grants.revoke_account(account or self.options.account)}
