@@ -119,8 +119,14 @@ class App:
         return is_loopback(urlsplit(self.values(key).base_url).hostname or "")
 
     def default_entities(self, key: str) -> tuple[str, ...]:
-        """What a run without names reads: ``SYNC_ENTITIES``, without the names that no entity has."""
-        known = {entity.name for entity in self.registered[key].entities}
+        """What a run without names reads: ``SYNC_ENTITIES``, without the names that no entity has.
+
+        Of what belongs to owners everything: sync types and auto-sync say what is read there.
+        """
+        one = self.known[key]
+        known = {entity.name: entity for entity in one.entities}
+        if one.agents or one.per_owner:
+            return tuple(known)
         return tuple(name for name in self.settings.sync_entities if name in known)
 
     def in_effect(self, key: str, chosen: Chosen, stored: Mapping[str, str], *, own: bool = False) -> InEffect:
@@ -304,12 +310,17 @@ class App:
         }  # fmt: skip
         schedules = Schedules(database, audit, {key: names[key] for key in shared}, self._scheduled(), typed)
         credentials = Credentials(database, vault, audit, _CREDENTIALS, locked_credentials(self.settings), schedules)
-        owners = OwnerConnections(database, vault, audit, names)
+        of_owners = {
+            key: [entity.name for entity in one.entities if entity.owned or not one.agents]
+            for key, one in self.known.items()
+        }  # fmt: skip
+        owners = OwnerConnections(database, vault, audit, of_owners)
         troubles = Troubles(database, credentials, preferences, self.home)
         overview = Overview(database, shared, schedules, limits, preferences, troubles)
         documents = Documents(database, vault)
+        agents = Agents(database, audit, owners, erp_given(self.settings))
         connectors = Connectors(database, self.known, preferences, credentials, self.in_effect, owners, documents)
-        inspection = Inspection(self.known, connectors, preferences, overview, owners)
+        inspection = Inspection(self.known, connectors, preferences, overview, owners, agents)
 
         async def arrangement() -> Arrangement:
             titles = {key: one.title for key, one in self.known.items()}
@@ -330,7 +341,7 @@ class App:
             consents=Consents(self.known, consent_setting, owners, vault, audit),
             mailboxes=Mailboxes(database, self.known[MAIL], consent_setting, owners, audit),
             sync_types=SyncTypes(database, audit, minutes_of(self.settings.sync_intervals)),
-            agents=Agents(database, audit, erp_given(self.settings)),
+            agents=agents,
             credentials=credentials,
             documents=documents,
             connectors=connectors,

@@ -15,7 +15,10 @@ from keepstep.model.schedule import Role
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of words.")]
 IntegrationName = Annotated[str, typer.Argument(metavar="INTEGRATION", help="For example: doorloop.")]
-Owner = Annotated[str | None, typer.Option("--owner", help="Whose connection: a user's name, or the id of an owner.")]
+Owner = Annotated[
+    str | None,
+    typer.Option("--owner", "--agent", metavar="NAME", help="Whose: a user's name, an owner's id, or an agent's code."),
+]
 RunId = Annotated[int, typer.Argument(metavar="RUN", min=1, help="The number of a run.")]
 RoleName = Annotated[str, typer.Option("--role", help="viewer, operator or admin.")]
 Reason = Annotated[str, typer.Option("--reason", help="Why; kept in the admin log.")]

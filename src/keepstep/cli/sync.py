@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from keepstep.cli import arguments, render, report
+from keepstep.cli import agent_runs, arguments, render, report
 from keepstep.cli.exits import Usage
 from keepstep.cli.parts import Parts, parts_of
 from keepstep.cli.progress import display
@@ -37,17 +37,24 @@ def run(
     ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Write nothing; report what would change.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Show no progress.")] = False,
+    owner: arguments.Owner = None,
     json: arguments.Json = False,
 ) -> None:
-    """Bring an integration's tables in step with upstream."""
+    """Bring an integration's tables in step with upstream. What agents have of their own is read of each, in turn."""
     parts = parts_of(context)
-    key = arguments.known_integration(parts, integration)
+    key, owner = arguments.connection(parts, integration, owner)
     request = _request(parts, key, entities or [], mode, since, dry_run=dry_run)
     _check_allowed(parts, key, request)
+    if parts.known[key].agents:
+        named = bool(arguments.known_entities(parts, key, entities or []))
+        raise typer.Exit(agent_runs.perform(parts, key, request, owner, named=named, quiet=quiet, json=json))
+    if owner is not None and not parts.known[key].per_owner:
+        raise Usage(f"{parts.known[key].title} has one connection for all.", fix="Leave out --owner.")
 
     async def work() -> "RunSummary":
         async with opened(parts) as service:
-            return await perform(service, key, request, shower(json=json), quiet=quiet)
+            whose = None if owner is None else await service.owners.named(owner)
+            return await perform(service, key, request, shower(json=json), quiet=quiet, owner=whose)
 
     raise typer.Exit(report.exit_code(drive(work())))
 
@@ -59,11 +66,12 @@ async def perform(
     show: "Callable[[RunSummary], None]",
     *,
     quiet: bool = False,
+    owner: str | None = None,
 ) -> "RunSummary":
     """Run to the end and show how it ended, interrupted or not."""
     with display(request.entities, quiet=quiet) as progress:
         try:
-            ended = await service.commands.run(key, request, progress.hear)
+            ended = await service.commands.run(key, request, progress.hear, owner=owner)
         except asyncio.CancelledError:
             interrupted = await service.views.run(progress.run_id) if progress.run_id else None
             progress.close()
@@ -93,8 +101,8 @@ def _request(
     entities = arguments.known_entities(parts, key, names) or parts.default_entities(key)
     if not entities:
         raise BadRequest(
-            f"SYNC_ENTITIES names no entity of {parts.registered[key].title}.",
-            fix=f"Known are: {', '.join(entity.name for entity in parts.registered[key].entities)}.",
+            f"SYNC_ENTITIES names no entity of {parts.known[key].title}.",
+            fix=f"Known are: {', '.join(entity.name for entity in parts.known[key].entities)}.",
         )
     meant = Mode(arguments.known_mode(mode))
     if since is not None and meant is Mode.BACKFILL:
@@ -107,7 +115,7 @@ def _request(
 
 def _check_allowed(parts: Parts, key: str, request: "RunRequest") -> None:
     """Refuse what needs no database to be refused."""
-    title = parts.registered[key].title
+    title = parts.known[key].title
     if request.mode == "backfill" and not parts.allow_backfill:
         raise BadRequest(
             "Full runs by hand are turned off (ALLOW_MANUAL_BACKFILL=false).", fix="Run a delta, or set it to true."

@@ -3,11 +3,11 @@
 from collections.abc import Mapping
 
 from keepstep.integrations.registry import Registered
-from keepstep.model.errors import BadRequest, NotAllowed, NotFound
+from keepstep.model.errors import BadRequest, NotFound
 from keepstep.model.integration import Check, Ping
+from keepstep.service.agents import Agents
 from keepstep.service.connectors import Connectors
 from keepstep.service.owners import OwnerConnections
-from keepstep.service.scope import is_hidden
 from keepstep.service.settings import Preferences
 from keepstep.service.setup import Setup
 from keepstep.service.shapes import Shape
@@ -38,7 +38,7 @@ class Inspection:
 
     def __init__(
         self, known: Mapping[str, Registered], connectors: Connectors, preferences: Preferences, overview: Overview,
-        owners: OwnerConnections,
+        owners: OwnerConnections, agents: Agents,
     ) -> None:  # fmt: skip
         self._known = known
         self.shared = {key: one for key, one in known.items() if not one.per_owner}
@@ -46,6 +46,7 @@ class Inspection:
         self._preferences = preferences
         self._overview = overview
         self._owners = owners
+        self._agents = agents
 
     def known(self, key: str) -> Registered:
         """An integration with one connection for all. Raises ``NotFound``."""
@@ -88,9 +89,9 @@ class Inspection:
 
         Raises ``NotFound``, and ``NotAllowed`` for somebody else's.
         """
-        one, owner = self.any(key), await self._owner(owner)
+        one = self.any(key)
         try:
-            async with self._connectors.lent(key, owner) as (connector, _):
+            async with self._connectors.lent(key, await self._owner(one, owner)) as (connector, _):
                 return ping_answer(await connector.ping())
         except BadRequest as refusal:
             words, fix = refusal.message, refusal.fix
@@ -99,11 +100,11 @@ class Inspection:
 
     async def check(self, key: str, endpoint: str, *, page_size: int, owner: str | None = None) -> CheckAnswer:
         """What one endpoint answers. Raises as ``ping`` does."""
-        return check_answer(await self._check(self.any(key), endpoint, page_size, await self._owner(owner)))
+        return check_answer(await self._check(self.any(key), endpoint, page_size, owner))
 
     async def sample(self, key: str, endpoint: str, size: int) -> Check:
-        """The same, with what the records are made of."""
-        return await self._check(self.known(key), endpoint, size)
+        """The same, with what the records are made of, of an integration with a connection for all."""
+        return await self._check(self.known(key), endpoint, size, None)
 
     async def config(self, key: str) -> Setup:
         """What concerns an integration among the settings, masked, and what is wrong with it. Raises ``NotFound``."""
@@ -115,22 +116,29 @@ class Inspection:
             warnings=[advice for advice in setup.warnings if advice.about == key or advice.about.startswith(prefixes)],
         )
 
-    async def _owner(self, name: str | None) -> str | None:
-        if name is None:
-            return None
-        owner = await self._owners.named(name)
-        if is_hidden(owner or name):
-            raise NotAllowed("This is somebody else's account.", fix="An administrator may ask for it.")
-        if owner is None:
-            raise NotFound(
-                f"There is no user {name[:80]}.",
-                fix="List those who have connected something with: GET /api/admin/owners",
-            )
-        return owner
+    async def whose(self, key: str, name: str | None) -> str | None:
+        """The owner whom somebody means, None: nobody. Raises as ``ping`` does."""
+        return await self._owner(self.any(key), name)
 
-    async def _check(self, one: Registered, endpoint: str, page_size: int, owner: str | None = None) -> Check:
+    async def _owner(self, one: Registered, name: str | None, endpoint: str | None = None) -> str | None:
+        """Whose connection is asked, None: that for all. Of agents without a name it is the first on the list."""
+        if one.agents:
+            if endpoint is not None and not any(entity.owned and entity.name == endpoint for entity in one.entities):
+                return None
+            if name is not None:
+                await self._agents.check(name)
+            elif endpoint is not None:
+                if not (listed := await self._agents.enabled()):
+                    words = "No agent is on the list, and this is read for one at a time."
+                    raise BadRequest(words, fix="Add one with: keepstep agents add CODE")
+                return listed[0]
+            return name
+        return None if name is None else await self._owners.named(name)
+
+    async def _check(self, one: Registered, endpoint: str, page_size: int, owner: str | None) -> Check:
         try:
-            async with self._connectors.lent(one.key, owner) as (connector, _):
+            whose = await self._owner(one, owner, endpoint)
+            async with self._connectors.lent(one.key, whose) as (connector, _):
                 return await connector.check(endpoint, page_size=page_size)
         except BadRequest as refusal:
             return Check(None, endpoint, (), None, refusal.message, False, refusal.fix, "key-missing")

@@ -17,6 +17,7 @@ from keepstep.model.schedule import Identity, Role
 from keepstep.reliability.health import Health, of_owners
 from keepstep.reliability.span import ahead
 from keepstep.service.audit import Audit
+from keepstep.service.scope import is_hidden
 from keepstep.service.shapes import RunSummary, Shape, one_of
 from keepstep.service.vault import Vault
 from keepstep.service.views import Views
@@ -206,10 +207,15 @@ class OwnerConnections:
         """The place of an owner's tokens. ``read`` and ``write`` turn plain JSON into them and back."""
         return OwnerTokens(self, integration, owner, read, write)
 
-    async def named(self, name: str) -> str | None:
-        """The owner who is called so, or whose id it is; None for nobody."""
+    async def named(self, name: str) -> str:
+        """The owner who is called so, or whose id it is. Raises ``NotAllowed`` for somebody else's, ``NotFound``."""
         async with self.database.connection() as connection:
-            return await store.named(connection, name)
+            owner = await store.named(connection, name)
+        if is_hidden(owner or name):
+            raise NotAllowed("This is somebody else's.", fix="Ask for your own, or let an administrator ask.")
+        if owner is None:
+            raise NotFound(f"There is no user {name[:80]}.", fix="List them with: keepstep user list")
+        return owner
 
     async def health(self, integration: str) -> Health:
         """How well the connections of all owners are."""
@@ -223,14 +229,9 @@ class OwnerConnections:
         """
         if not user or user == who.owner:
             return who.owner
-        if who.role is not Role.ADMIN:
-            if user == who.name:
-                return who.owner
-            raise NotAllowed("This is somebody else's.", fix="Leave user out for your own, or ask an administrator.")
-        owner = await self.named(user)
-        if owner is None:
-            raise NotFound(f"There is no user {user[:80]}.", fix="List them with: keepstep user list")
-        return owner
+        if who.role is not Role.ADMIN and user == who.name:
+            return who.owner
+        return await self.named(user)
 
     async def _known(self, integration: str, owner: str) -> OwnerLine:
         async with self.database.connection() as connection:

@@ -13,13 +13,10 @@ from keepstep.service.schema import PolicyView, SchemaDiff
 from keepstep.service.setup import Setup
 from keepstep.service.upstream import CheckAnswer, PingAnswer
 from keepstep.web.openapi import problems
-from keepstep.web.parameters import Body, InPath, Word
+from keepstep.web.parameters import Body, InPath, OfOwner, Word
 from keepstep.web.security import Admin, needs
 
 _VIEWER = [needs(Role.VIEWER)]
-OfOwner = Annotated[
-    Word | None, Query(description="Whose connection: an owner's id or a user's name.", examples=["ana"])
-]
 
 
 class NewPolicy(Body):

@@ -15,7 +15,7 @@ from keepstep.service.requests import run_request
 from keepstep.service.shapes import Absent, HeldDeletions, RunDetail, RunSummary, Shape
 from keepstep.service.status import Status
 from keepstep.web.openapi import problems
-from keepstep.web.parameters import Before, Body, Id, IntegrationKey, Limit, OfEntity, Older, Reason, Word
+from keepstep.web.parameters import Before, Body, Id, IntegrationKey, Limit, OfEntity, OfOwner, Older, Reason, Word
 from keepstep.web.security import Admin, Operator, needs
 
 _RESULTS = Literal["queued", "running", "waiting", "succeeded", "failed", "held", "stopped", "crashed", ""]
@@ -135,11 +135,16 @@ def _acts(routes: APIRouter, service: Service) -> None:
         "/stop", summary="End the live run, whatever it is doing", responses=problems(404),
         description="What it committed stays, and the next run goes on from there. Harmless when none is live.",
     )  # fmt: skip
-    async def stop(who: Operator, integration: IntegrationKey = "doorloop") -> Stopped:
-        service.inspection.known(integration)
-        run_id = await service.commands.stop(integration)
+    async def stop(
+        who: Operator, integration: IntegrationKey = "doorloop", owner: OfOwner = None
+    ) -> Stopped:  # fmt: skip
+        if owner is None:
+            service.inspection.known(integration)
+        whose = await service.inspection.whose(integration, owner)
+        run_id = await service.commands.stop(integration, owner=whose)
         if run_id is not None:
-            await service.audit.record(who.name, "run.stop", {"integration": integration}, f"run {run_id}")
+            asked = {"integration": integration, **({} if whose is None else {"owner": whose})}
+            await service.audit.record(who.name, "run.stop", asked, f"run {run_id}")
         return Stopped(stopped=run_id is not None, run_id=run_id)
 
     @routes.post(

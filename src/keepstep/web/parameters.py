@@ -21,6 +21,12 @@ IntegrationKey = Annotated[str, Query(max_length=200, description="Which integra
 Older = Annotated[
     str, Query(pattern=r"^([1-9][0-9]{0,17})?$", description="Only what has a smaller id; empty: the newest.")
 ]
+OfOwner = Annotated[
+    Word | None,
+    Query(
+        description="Whose: a user's name, an owner's id, or an agent's code; empty: what all share.", examples=["ana"]
+    ),
+]
 OfEntity = Annotated[str | None, Query(max_length=200, pattern=NO_NUL, description="Only what concerns this entity.")]
 
 
