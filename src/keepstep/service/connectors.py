@@ -17,8 +17,10 @@ from keepstep.service.vault import Credentials
 from keepstep.store.db import Database
 from keepstep.store.desk import shared_pacer
 
-ADDRESS, PASSWORD = "address", "password"
-"""Under which names an owner's mailbox stands among the owner's credentials; tokens have a name of their own."""
+ADDRESS, PASSWORD, ACCOUNT = "address", "password", "account"
+"""Under which names an owner's mailbox stands among the owner's credentials: the first two by IMAP, else the last one,
+beside the tokens, which have a name of their own.
+"""
 Lend = Callable[[str], AbstractAsyncContextManager[tuple[Integration, Policy]]]
 """What a piece of work on an integration gets while it lasts: ``Connectors.lent``."""
 
