@@ -111,7 +111,7 @@ async def test_gmail_is_connected_at_google_and_one_comes_back_to_the_page(brows
     page = await opened(browser, PAGE, "ben")
     await page.get_by_role("link", name="Connect Gmail").first.click()
     await page.wait_for_url(f"**{PAGE}")
-    await expect(page.locator("#account")).to_have_text("Gmail")
+    await expect(page.locator("#account")).to_have_text("me@example.test at Gmail")
     await site.service.owners.refuse("mail", await owner(site, "ben"), "Gmail does not accept the consent any more.")
     await page.reload()
     await expect(page.locator("#auto-sync")).to_contain_text("Gmail does not accept the consent any more.")

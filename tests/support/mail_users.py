@@ -76,6 +76,11 @@ class User:
         await until(over)
         return next(run for run in await self.runs() if run["runId"] == run_id)
 
+    async def assert_nothing_to_do(self) -> None:
+        """A run by hand changes nothing."""
+        run = await self.sync()
+        assert [run[name] for name in ("inserted", "updated", "deleted", "deadLettered")] == [0, 0, 0, 0]
+
     async def line(self) -> dict[str, Any]:
         """How their connection does."""
         [found] = (await self.client.get("/api/auto-sync")).json()
@@ -157,4 +162,6 @@ async def up(command: Keepstep, **environment: str) -> AsyncIterator[tuple[House
 
 
 def _client(url: str, headers: dict[str, str] | None = None) -> httpx.AsyncClient:
-    return httpx.AsyncClient(base_url=url, headers=headers, timeout=60, verify=NO_TLS)
+    # A connection that is kept may be closed by the server at the very moment of the next request.
+    kept = httpx.Limits(max_keepalive_connections=0)
+    return httpx.AsyncClient(base_url=url, headers=headers, timeout=60, verify=NO_TLS, limits=kept)

@@ -10,7 +10,7 @@ from keepstep.integrations.mail.entities import MESSAGES
 from keepstep.integrations.mail.gmail.emulator.options import EmulatorOptions
 from keepstep.integrations.mail.gmail.emulator.server import GmailEmulator
 from tests.integrations.mail.gmail_account import record_bytes
-from tests.support.dovecot import Dovecot, dovecot, mail
+from tests.support.dovecot import dovecot, mail
 from tests.support.mail_users import House, User, up
 from tests.support.site import NO_TLS
 from tests.support.truth import differences
@@ -81,7 +81,11 @@ async def test_two_users_of_one_account_have_its_messages_each_and_an_expired_hi
     emulator, _ = gmail
     ana, ben = await connected(house, "ana"), await connected(house, "ben")
     assert not_in_step(ana, emulator) == not_in_step(ben, emulator) == []
-    assert (await ana.client.get("/api/connections/mail")).json() == {"by": "gmail", "folders": []}
+    assert (await ana.client.get("/api/connections/mail")).json() == {
+        "by": "gmail",
+        "user": "me@example.test",
+        "folders": [],
+    }
 
     emulator.change(create=3, label=4, delete=2, trash=1)
     run = await ana.sync()
@@ -155,25 +159,23 @@ async def test_a_consent_that_is_denied_is_told_to_a_browser_as_a_page(
     assert (await dora.client.get("/api/auto-sync")).json() == []
 
 
-async def test_a_user_who_changes_the_mailbox_has_the_new_one_in_step(
+async def test_another_mailbox_is_read_at_once_and_the_messages_of_the_one_before_wait_for_a_person(
     house: House, gmail: tuple[GmailEmulator, str]
 ) -> None:
-    """The messages of the old one are gone for a reading of the new one: more than the drop guard lets go is held."""
     emulator, _ = gmail
     with dovecot() as imap:
-        box = await _with_messages(imap)
+        box = imap.mailbox("enzo@example.test")
+        box.add(*(mail(f"message {n}") for n in range(9)))
         enzo = await connected(house, "enzo")
-        before = len(enzo.rows())
         assert (await enzo.connect(imap)).status_code == 200
-        run = await enzo.sync()
-        found = {row["hash"] for row in enzo.rows()}
+        run = await enzo.ended(2)
+        both = len(enzo.rows())
+        answer = await house.admin.post(
+            f"/api/admin/sync/runs/{run['runId']}/held", json={"action": "approve", "reason": "another mailbox"}
+        )
 
-    assert run["result"] in ("succeeded", "held"), run["error"]
-    assert before == len(emulator.truth())
-    assert len([1 for row in enzo.rows() if row["folder"] == "INBOX"]) == box
-    assert len(found) >= box
-
-
-async def _with_messages(imap: Dovecot) -> int:
-    imap.mailbox("enzo@example.test").add(*(mail(f"message {n}") for n in range(9)))
-    return 9
+        assert (run["trigger"], run["result"], run["inserted"]) == ("schedule", "held", 9), run["error"]
+        assert both == len(emulator.truth()) + 9
+        assert answer.status_code == 200, answer.text
+        enzo.compare(box)
+        await enzo.assert_nothing_to_do()

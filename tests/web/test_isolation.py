@@ -103,7 +103,7 @@ class Stage:
             "/api/admin/owners/pause": [{**owned, "reason": "x"}],
             "/api/admin/owners/resume": [owned],
             "/api/admin/owners/run": [owned],
-            "/api/connections/mail/imap": [{"address": ANA, "password": "x", "host": "127.0.0.1"}],
+            "/api/connections/mail/imap": [{"address": "x@example.test", "password": "x", "host": "127.0.0.1"}],
             "/api/admin/sync/run": [{"entities": ["owners"], "mode": "delta"}],
         }.get(door.path, [{}])  # fmt: skip
 

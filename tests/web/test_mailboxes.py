@@ -3,14 +3,17 @@
 import asyncio
 import json
 from collections.abc import AsyncIterator, Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 
+from keepstep.integrations.tokens import TokenSet
+from tests.integrations.mail.test_imap_trouble import TOKEN, introspection
 from tests.integrations.mail.wire import says
-from tests.support.dovecot import PASSWORD, Dovecot, dovecot
+from tests.support.dovecot import PASSWORD, Dovecot, dovecot, mail
 from tests.support.site import Served, served
 
 IMAP, MAIL = "/api/connections/mail/imap", "/api/connections/mail"
@@ -239,3 +242,27 @@ async def test_nobody_connects_without_being_signed_in(site: Served, imap: Dovec
     ]  # fmt: skip
 
     assert [answer.status_code for answer in answers] == [401] * 3
+
+
+async def test_a_mailbox_with_a_consent_is_read_by_imap_with_its_token_and_renewed_tokens_keep_its_address(
+    dsn: str, tmp_path: Path
+) -> None:
+    known = {"KEEPSTEP_MAIL_PRIVATE_HOSTS": "true", "GOOGLE_CLIENT_ID": "id", "GOOGLE_CLIENT_SECRET": "secret"}
+    tokens = TokenSet(TOKEN, "refresh", datetime.now(UTC) + timedelta(hours=1))
+    async with introspection({TOKEN, "another-token"}) as url, served(dsn, tmp_path, **known) as site:
+        with dovecot(introspection_url=url) as server:
+            server.mailbox("alice@example.test").add(mail("by token"))
+            address = f"imap://alice%40example.test@127.0.0.1:{server.port}/?security=none"
+            place = site.service.owners.tokens("mail", "alice", read=TokenSet.of, write=TokenSet.stored)
+            await place.put(tokens, by="alice", beside={"address": address})
+            async with site.service.connectors.lent("mail", "alice") as (integration, _):
+                first = await integration.ping()
+            async with place.locked() as held:
+                await held.save(TokenSet("another-token", "refresh", tokens.expires_at))
+            async with site.service.connectors.lent("mail", "alice") as (integration, _):
+                second = await integration.ping()
+            own = await site.service.owners.stored("mail", "alice")
+
+    assert (first.ok, first.sample_count, second.ok) == (True, 1, True), (first.reason, second.reason)
+    assert own["address"] == address
+    assert "another-token" in own["tokens"]

@@ -3,7 +3,7 @@
 Adding one is a folder beside this file and a line in ``integrations``.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 
@@ -69,8 +69,9 @@ Build = Callable[[Values, Clock | None, Pacing | None], Integration]
 class Registered:
     """One integration. ``limits`` says in words what the vendor allows, ``windows`` in numbers. ``warnings`` names
     mistakes in values without asking upstream, as pairs of a problem and what to do. ``per_owner``: each owner has a
-    connection of their own, and there is none that all share; ``provider`` is where they give their consent.
-    ``agents``: owners are agents at one upstream, who share its limits, and its account unless they have their own.
+    connection of their own, and there is none that all share; ``provider`` is where they give their consent, and
+    ``account`` asks whose account it is that the consent lets us into. ``agents``: owners are agents at one upstream,
+    who share its limits, and its account unless they have their own.
     """
 
     key: str
@@ -85,6 +86,7 @@ class Registered:
     _build: Build
     per_owner: bool = False
     provider: Callable[[Values], Provider] | None = None
+    account: Callable[[Integration], Awaitable[str]] | None = None
     agents: bool = False
 
     def build(self, values: Values, *, clock: Clock | None = None, pacer: Pacing | None = None) -> Integration:
@@ -209,7 +211,13 @@ def _mail() -> Registered:
         _build=build,
         per_owner=True,
         provider=lambda values: gmail.provider_for(values.base_url),
+        account=_account,
     )
+
+
+async def _account(built: Integration) -> str:
+    assert isinstance(built, gmail.Gmail)  # noqa: S101 - no other mailbox is connected by consent
+    return await built.account()
 
 
 def _mailbox(values: Values, clock: Clock | None, pacer: Pacing | None) -> Integration:
@@ -224,7 +232,7 @@ def _mailbox(values: Values, clock: Clock | None, pacer: Pacing | None) -> Integ
         async def token() -> str:
             return (await proof.headers())["Authorization"].partition(" ")[2]
 
-        account = replace(account, token=token, renew=proof.renew)
+        account = replace(account, token=token, renew=proof.renew, end=proof.aclose)
 
     return Mail(
         account,

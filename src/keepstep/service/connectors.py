@@ -22,8 +22,10 @@ from keepstep.store.desk import shared_pacer
 
 READERS = 2
 """Processes that read reports, of all runs of this process: one heavy report keeps no other back."""
-ADDRESS, PASSWORD = "address", "password"
-"""Under which names an owner's mailbox stands among the owner's credentials; tokens have a name of their own."""
+ADDRESS, PASSWORD, ACCOUNT = "address", "password", "account"
+"""Under which names an owner's mailbox stands among the owner's credentials: the first two by IMAP, else the last one,
+beside the tokens, which have a name of their own.
+"""
 Lend = Callable[[str], AbstractAsyncContextManager[tuple[Integration, Policy]]]
 """What a piece of work on an integration gets while it lasts: ``Connectors.lent``."""
 

@@ -13,7 +13,7 @@ from keepstep.model.errors import KeepstepError, NeedsReconnect, NotFound, Store
 from keepstep.model.schedule import Identity
 from keepstep.reliability.clock import Clock, SystemClock
 from keepstep.service.audit import Audit
-from keepstep.service.connectors import no_client
+from keepstep.service.connectors import ACCOUNT, no_client
 from keepstep.service.owners import OwnerConnections
 from keepstep.service.vault import Vault
 
@@ -74,12 +74,22 @@ class Consents:
             values, _ = await self.setting(key)
             async with aclosing(self._oauth(key, values, begun["redirect"])) as oauth:
                 tokens = await oauth.exchange(oauth.code_of(query, begun["state"]), begun["verifier"])
+            account = await self._account(self.registered[key], values, tokens)
         except KeepstepError as error:
             await self.audit.record(who.name, "owner.connect", {"integration": key, "owner": who.owner}, error.message)
             raise
         place = self.owners.tokens(key, who.owner, read=TokenSet.of, write=TokenSet.stored)
-        await place.put(tokens, by=who.name)
+        before = await self.owners.stored(key, who.owner)
+        anew = bool(account) and account != before.get(ACCOUNT)
+        await place.put(tokens, by=who.name, beside={ACCOUNT: account} if account else {}, anew=anew)
         return begun["after"]
+
+    async def _account(self, registered: Registered, values: Values, tokens: TokenSet) -> str:
+        """Whose account it is, where that can be asked: which also proves that it can be read."""
+        if registered.account is None:
+            return ""
+        async with aclosing(registered.build(replace(values, api_key=tokens.access_token))) as built:
+            return await registered.account(built)
 
     async def _opened(self, key: str, who: Identity, kept: str) -> dict[str, str]:
         """What was begun. One that another owner began, or nobody, or too long ago, is none."""

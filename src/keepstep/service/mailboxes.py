@@ -11,9 +11,9 @@ from keepstep.integrations.mail.connector import Mail
 from keepstep.integrations.mail.refusals import FACTS
 from keepstep.integrations.mail.session import Security
 from keepstep.integrations.registry import Registered, Values
-from keepstep.model.errors import BadRequest, Permanent, RateLimited, StoreError, TooManyTries, UpstreamError
+from keepstep.model.errors import BadRequest, Permanent, RateLimited, TooManyTries, UpstreamError
 from keepstep.service.audit import Audit
-from keepstep.service.connectors import ADDRESS, PASSWORD
+from keepstep.service.connectors import ACCOUNT, ADDRESS, PASSWORD
 from keepstep.service.consent import Setting
 from keepstep.service.owners import TOKENS, OwnerConnections
 from keepstep.service.shapes import Absent, Shape, one_of
@@ -66,7 +66,7 @@ class Mailbox(Shape):
     def title(self) -> str:
         """In words."""
         if self.by == "gmail":
-            return "Gmail"
+            return f"{self.user or 'an account'} at Gmail"
         return f"{self.user} at {self.host}" + (f", {', '.join(self.folders)}" if self.folders else "")
 
 
@@ -82,13 +82,10 @@ class Mailboxes:
 
     async def of(self, owner: str) -> Mailbox | None:
         """What an owner has connected; None where nothing, or nothing that a key of ours opens: its runs say so."""
-        try:
-            own = await self.owners.credentials(KEY, owner)
-        except StoreError:
-            return None
-        if own and ADDRESS in own:
+        own = await self.owners.stored(KEY, owner)
+        if ADDRESS in own:
             return _shown(place_of(own[ADDRESS]))
-        return Mailbox(by="gmail", folders=[]) if own and TOKENS in own else None
+        return Mailbox(by="gmail", user=own.get(ACCOUNT), folders=[]) if TOKENS in own else None
 
     async def connect(self, owner: str, given: Given, *, by: str) -> Mailbox:
         """Log in to a mailbox, and keep it if that went well; what waits for it begins. Gives the folders to be read.
@@ -103,7 +100,9 @@ class Mailboxes:
             payload = {"integration": KEY, "owner": owner, "address": given.address, "host": given.host}
             await self.audit.record(by, "owner.connect", payload, error.message)
             raise
-        await self.owners.connect(KEY, owner, {ADDRESS: address, PASSWORD: given.password}, by=by)
+        before = await self.owners.stored(KEY, owner)
+        anew = _who(before.get(ADDRESS, "")) != _who(address)
+        await self.owners.connect(KEY, owner, {ADDRESS: address, PASSWORD: given.password}, by=by, anew=anew)
         return _shown(place_of(address), folders)
 
     async def _tried(self, addresses: Sequence[str], password: str) -> tuple[str, tuple[str, ...]]:
@@ -140,6 +139,12 @@ class Mailboxes:
             minutes = max(1, round(after / 60 + 0.49))
             words = f"Wait {minutes} minute{'s' if minutes > 1 else ''}, then try again."
             raise TooManyTries("Too many tries to connect a mailbox.", after=after, fix=words)
+
+
+def _who(address: str) -> tuple[str, str]:
+    """What makes a mailbox the same one: its numbers of messages mean nothing in another."""
+    place = place_of(address)
+    return place.host.lower(), place.user
 
 
 def _meant(given: Given) -> Iterator[str]:

@@ -10,8 +10,8 @@ from typing import Annotated, Any, Generic, TypeVar
 
 from keepstep.dispatch.queue import Queue
 from keepstep.model.diagnosis import explained
-from keepstep.model.errors import BadRequest, Conflict, LockHeld, NotAllowed, NotFound
-from keepstep.model.integration import Mode
+from keepstep.model.errors import BadRequest, Conflict, LockHeld, NotAllowed, NotFound, StoreError
+from keepstep.model.integration import Json, Mode
 from keepstep.model.run import RunRequest
 from keepstep.model.schedule import Identity, Role
 from keepstep.reliability.health import Health, of_owners
@@ -21,6 +21,7 @@ from keepstep.service.scope import is_hidden
 from keepstep.service.shapes import RunSummary, Shape, one_of
 from keepstep.service.vault import Vault
 from keepstep.service.views import Views
+from keepstep.store import checkpoints, runs
 from keepstep.store import owners as store
 from keepstep.store.db import Connection, Database
 
@@ -32,6 +33,8 @@ ConnectionState = Annotated[str, one_of(*STATES)]
 T = TypeVar("T")
 TOKENS = "tokens"
 """Under which name tokens stand among an owner's credentials, as JSON."""
+_ANOTHERS: Json = {"account": "another"}
+"""Facts that no connector has written: none can tell changes from them, so that it reads everything."""
 
 
 class OwnerLine(Shape):
@@ -137,13 +140,30 @@ class OwnerConnections:
         await self.audit.record(by, "owner.run", asked, f"run {run_id}")
         return run_id
 
-    async def connect(self, integration: str, owner: str, values: Mapping[str, str], *, by: str) -> None:
-        """Store an owner's credentials; what waits for them begins. Raises ``NotFound`` for what is not there."""
+    async def connect(
+        self, integration: str, owner: str, values: Mapping[str, str], *, by: str, anew: bool = False
+    ) -> None:
+        """Store an owner's credentials; what waits for them begins. Raises ``NotFound`` for what is not there.
+
+        ``anew``: they may be those of another account. What is known of the one before says nothing of it: its run is
+        ended, and the next one reads everything, at once.
+        """
         if integration not in self.entities:
             raise NotFound(f"There is no integration {integration}.", fix=f"Known are: {', '.join(self.entities)}.")
         secret = await asyncio.to_thread(self.vault.seal, values, owner=_name(integration, owner))
+        if anew:
+            await Queue(self.database).cancel(integration, owner=owner)
         async with self.database.connection() as connection, connection.transaction():
-            await store.connect(connection, integration, owner, secret)
+            if anew and await runs.is_active(connection, await runs.hold_off(connection, integration, owner)):
+                raise Conflict("A sync of the account before has just begun.", fix="Connect it again.")
+            held = await store.connect(connection, integration, owner, secret)
+            if anew:
+                for entity in self.entities[integration]:
+                    known = (await checkpoints.state(connection, held, entity))["facts"]
+                    await checkpoints.reset(connection, held, entity)
+                    if known:
+                        await checkpoints.put_facts(connection, held, entity, _ANOTHERS)
+                await store.make_due(connection, held)
             payload = {"integration": integration, "owner": owner, "credentials": dict(values)}
             await self.audit.record(by, "owner.connect", payload, "done", within=connection)
 
@@ -200,6 +220,13 @@ class OwnerConnections:
         """Whether upstream did not answer this owner's last run."""
         async with self.database.connection() as connection:
             return await store.struggles(connection, integration, owner)
+
+    async def stored(self, integration: str, owner: str) -> dict[str, str]:
+        """What an owner has stored; nothing where that is nothing, or nothing that a key of ours opens."""
+        try:
+            return await self.credentials(integration, owner) or {}
+        except StoreError:
+            return {}
 
     def tokens(
         self, integration: str, owner: str, *, read: Callable[[Mapping[str, Any]], T], write: Callable[[T], Any]
@@ -284,10 +311,12 @@ class OwnerTokens(Generic[T]):
         name = _name(self.integration, self.owner)
         return await asyncio.to_thread(self.connections.vault.seal, values, owner=name)
 
-    async def put(self, tokens: T, *, by: str, beside: Mapping[str, str] | None = None) -> None:
-        """The owner has connected: what waits for it begins."""
+    async def put(
+        self, tokens: T, *, by: str, beside: Mapping[str, str] | None = None, anew: bool = False
+    ) -> None:  # fmt: skip
+        """The owner has connected: what waits for it begins. ``anew``: perhaps another account than before."""
         values = {**(beside or {}), TOKENS: json.dumps(self.write(tokens))}
-        await self.connections.connect(self.integration, self.owner, values, by=by)
+        await self.connections.connect(self.integration, self.owner, values, by=by, anew=anew)
 
     async def _opened(self, sealed: bytes | None) -> dict[str, str]:
         if sealed is None:

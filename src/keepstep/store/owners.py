@@ -39,6 +39,11 @@ async def connect(connection: Connection, integration: str, owner: str, credenti
     return int(row["id"])
 
 
+async def make_due(connection: Connection, connection_id: int) -> None:
+    """Let what is enabled begin at once, if the connection can be used."""
+    await connection.execute(_SQL["make_due"], {"connection": connection_id})
+
+
 async def disconnect(connection: Connection, integration: str, owner: str) -> bool:
     """Forget an owner's credentials; False where there are none."""
     return await _one(connection, "disconnect", integration=integration, owner=owner) is not None

@@ -27,6 +27,9 @@ SET own_credentials = true, credentials = excluded.credentials, credentials_set_
     refused_at = NULL, refused_reason = NULL
 RETURNING id
 
+-- name: make_due
+SELECT keepstep.make_due(s.id) FROM keepstep.schedules s WHERE s.connection_id = %(connection)s AND s.enabled
+
 -- name: disconnect
 UPDATE keepstep.connections
 SET credentials = NULL, credentials_set_at = NULL, refused_at = NULL, refused_reason = NULL

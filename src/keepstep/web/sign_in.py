@@ -80,7 +80,7 @@ def _beginning(wanted: str, who: Identity) -> str:
     """What was wanted, unless it is one of the pages that users have not."""
     path = wanted.partition("?")[0]
     ours = any(path == place or path.startswith(f"{place}/") for place in (HOME, "/admin"))
-    return home_of(who) if path in ("/", HOME) or (ours and who.role is Role.USER) else wanted
+    return home_of(who) if wanted in ("/", HOME) or (ours and who.role is Role.USER) else wanted
 
 
 def way_in(request: Request, error: Exception) -> Response | None:

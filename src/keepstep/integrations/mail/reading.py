@@ -44,6 +44,7 @@ ROWS_WITHOUT_FACTS = 10_000
 """A page more without facts for so many messages that are known."""
 CURSOR_LOST = "the stored position is not of these folders; reading from the start"
 RENUMBERED = "{name}: the server has numbered its messages anew (UIDVALIDITY); reading the folder anew"
+ANOTHERS = "what is known is of another mailbox"
 MANY_GONE = "more than half of its messages are gone at once"
 VANISHED = "gone_while_reading"
 FOLDER_GONE = "{name}: the folder is not there, or not chosen, any more"
@@ -87,6 +88,9 @@ class MailboxReading:
 
     async def pages(self) -> AsyncGenerator[Page, None]:
         """The pages in order. Raises ``UpstreamError``."""
+        if self._reading.mode is Mode.DELTA and self._reading.facts and "folders" not in self._reading.facts:
+            facts = {**FACTS, "path": "the mailbox", "detail": ANOTHERS}
+            raise ChangesLost.named("changes-lost", facts=facts)
         began = self._clock.now()
         folders = await self._folders()
         position = self._start([folder.name for folder in folders], began)

@@ -34,6 +34,9 @@ CHUNK = 500
 MOST_FOUND = 80_000
 """Numbers in one answer to a search: imaplib takes no line beyond a million characters."""
 
+_SILENT, MOST_SILENCES = frozenset(("connect-timeout", "answer-timeout")), 2
+"""A server that says nothing keeps a worker as long as it is asked: the schedule tries again, when it has the time."""
+
 # At the level of debugging it writes every line of every message into the log.
 logging.getLogger("imapclient").setLevel(logging.WARNING)
 
@@ -43,7 +46,8 @@ class Account:
     """One mailbox and how to get into it: by ``password``, or by a ``token`` for XOAUTH2 that is asked for when needed.
 
     ``renew``: the token was refused; whether there is a better one. ``security``: ``none`` is for this machine only.
-    ``public_only``: the host may be none of the network that Keepstep itself runs in.
+    ``public_only``: the host may be none of the network that Keepstep itself runs in. ``end`` gives back what ``token``
+    and ``renew`` hold.
     """
 
     host: str
@@ -54,6 +58,7 @@ class Account:
     token: Callable[[], Awaitable[str]] | None = field(default=None, repr=False)
     renew: Callable[[], Awaitable[bool]] | None = field(default=None, repr=False)
     public_only: bool = False
+    end: Callable[[], Awaitable[None]] | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,7 +204,8 @@ class Session:
                         raise
                     renew = None
                 except UpstreamError as error:
-                    delay = decide_retry(error, attempt, self._rng, max_attempts=max_attempts)
+                    most = min(max_attempts, MOST_SILENCES) if error.code in _SILENT else max_attempts
+                    delay = decide_retry(error, attempt, self._rng, max_attempts=most)
                     if delay is None:
                         raise
                     await self._clock.sleep(delay)
@@ -210,6 +216,8 @@ class Session:
         client, self._client, self._selected = self._client, None, None
         if client is not None:
             await beside(lambda: _close(client), interrupt=lambda: _cut(client))
+        if self.account.end is not None:
+            await self.account.end()
 
     async def _once(
         self, command: str, work: Callable[[IMAPClient], T], folder: Folder | None, name: str, patience: float

@@ -143,6 +143,11 @@ class Gmail:
             clock_ahead=None if date is None else (date - self._clock.now()).total_seconds(),
         )
 
+    async def account(self) -> str:
+        """Whose mailbox it is. Asks once, as somebody waits. Raises ``UpstreamError``."""
+        profile, _ = await self._api.profile(max_attempts=1, patience=PING_PATIENCE)
+        return profile.emailAddress
+
     async def check(self, endpoint: str, *, page_size: int = 1) -> Check:
         """Ask for a few messages and say in words what came back. Never raises for what upstream does."""
         name = endpoint.strip().strip("/")
