@@ -18,7 +18,14 @@ from pydantic import SecretStr
 from keepstep.alerts.alerter import Arrangement
 from keepstep.config import Settings, catalogue, oddities, unknown_entities
 from keepstep.config.rules import minutes_of
-from keepstep.config.upstreams import erp_given, host_rules, locked_credentials, values_of, with_stored
+from keepstep.config.upstreams import (
+    erp_given,
+    for_demonstration,
+    host_rules,
+    locked_credentials,
+    values_of,
+    with_stored,
+)
 from keepstep.integrations.http import is_loopback
 from keepstep.integrations.registry import Values, integrations
 from keepstep.model.errors import StoreError
@@ -222,17 +229,7 @@ class App:
 
     def demonstration(self, base_url: str, api_key: str) -> "App":
         """The same on the embedded database, whatever ``DATABASE_URL`` says, reading an emulated DoorLoop."""
-        changes = {
-            "database_url": None,
-            "direct_database_url": None,
-            "doorloop_base_url": base_url,
-            "doorloop_api_key": SecretStr(api_key),
-            "allow_manual_backfill": True,
-            "auto_sync_enabled": True,
-            "auto_sync_interval_minutes": 2,
-            "locked": self.settings.locked | {"DOORLOOP_BASE_URL", "DOORLOOP_API_KEY", "ALLOW_MANUAL_BACKFILL"},
-        }
-        return App(self.settings.model_copy(update=changes))
+        return App(for_demonstration(self.settings, base_url, api_key))
 
     @asynccontextmanager
     async def open(

@@ -3,6 +3,8 @@
 from collections.abc import Mapping
 from dataclasses import replace
 
+from pydantic import SecretStr
+
 from keepstep.config.settings import Settings
 from keepstep.integrations.oauth import Client
 from keepstep.integrations.registry import Values
@@ -38,6 +40,21 @@ def values_of(settings: Settings, key: str) -> Values:
                 max_concurrency=settings.doorloop_max_concurrency,
                 rate_limit_rps=settings.doorloop_rate_limit_rps,
             )
+
+
+def for_demonstration(settings: Settings, base_url: str, api_key: str) -> Settings:
+    """The same on the embedded database, reading an emulated DoorLoop by itself."""
+    changes = {
+        "database_url": None,
+        "direct_database_url": None,
+        "doorloop_base_url": base_url,
+        "doorloop_api_key": SecretStr(api_key),
+        "allow_manual_backfill": True,
+        "auto_sync_enabled": True,
+        "auto_sync_interval_minutes": 2,
+        "locked": settings.locked | {"DOORLOOP_BASE_URL", "DOORLOOP_API_KEY", "ALLOW_MANUAL_BACKFILL"},
+    }
+    return settings.model_copy(update=changes)
 
 
 def with_stored(values: Values, stored: Mapping[str, str]) -> Values:
