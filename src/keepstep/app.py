@@ -18,14 +18,7 @@ from pydantic import SecretStr
 from keepstep.alerts.alerter import Arrangement
 from keepstep.config import Settings, catalogue, oddities, unknown_entities
 from keepstep.config.rules import minutes_of
-from keepstep.config.upstreams import (
-    erp_given,
-    for_demonstration,
-    host_rules,
-    locked_credentials,
-    values_of,
-    with_stored,
-)
+from keepstep.config.upstreams import demonstration, erp_given, host_rules, locked_credentials, values_of, with_stored
 from keepstep.integrations.http import is_loopback
 from keepstep.integrations.registry import Values, integrations
 from keepstep.model.errors import StoreError
@@ -229,7 +222,7 @@ class App:
 
     def demonstration(self, base_url: str, api_key: str) -> "App":
         """The same on the embedded database, whatever ``DATABASE_URL`` says, reading an emulated DoorLoop."""
-        return App(for_demonstration(self.settings, base_url, api_key))
+        return App(demonstration(self.settings, base_url, api_key))
 
     @asynccontextmanager
     async def open(

@@ -42,7 +42,7 @@ def values_of(settings: Settings, key: str) -> Values:
             )
 
 
-def for_demonstration(settings: Settings, base_url: str, api_key: str) -> Settings:
+def demonstration(settings: Settings, base_url: str, api_key: str) -> Settings:
     """The same on the embedded database, reading an emulated DoorLoop by itself."""
     changes = {
         "database_url": None,
