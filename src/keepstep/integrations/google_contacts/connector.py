@@ -5,7 +5,7 @@ from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing
 from dataclasses import replace
 
-from keepstep.integrations import probing
+from keepstep.integrations import google, probing
 from keepstep.integrations.call import Credentials
 from keepstep.integrations.google_contacts.answers import DEFAULT_BASE_URL, FACTS, classify
 from keepstep.integrations.google_contacts.entities import CONNECTIONS, CONTACTS, ENTITIES
@@ -14,7 +14,7 @@ from keepstep.integrations.google_contacts.memory import Memory
 from keepstep.integrations.google_contacts.pages import PAGES
 from keepstep.integrations.google_contacts.position import MASK, Position
 from keepstep.integrations.google_contacts.reading import Listing, Order, PeopleReading
-from keepstep.integrations.http import HttpClient, Response, Timeouts, split_url, without_credentials
+from keepstep.integrations.http import HttpClient, Response, Timeouts, without_credentials
 from keepstep.integrations.oauth import Provider
 from keepstep.integrations.probing import PING_PATIENCE, Seen, failed_check, good_check
 from keepstep.model.errors import (
@@ -29,21 +29,12 @@ from keepstep.reliability.pacing import Pacer, Pacing
 PATH = "/v1/people/me/connections"
 MAX_PAGE_SIZE = 1000
 READ_CONTACTS = "https://www.googleapis.com/auth/contacts.readonly"
-GOOGLE = Provider(
-    title="Google Contacts",
-    authorize_url="https://accounts.google.com/o/oauth2/v2/auth",
-    token_url="https://oauth2.googleapis.com/token",  # noqa: S106 - an address
-    revoke_url="https://oauth2.googleapis.com/revoke",
-    needed=frozenset((READ_CONTACTS,)),
-    # Without these two Google gives no refresh token, or only at the very first consent.
-    extra={"access_type": "offline", "prompt": "consent", "include_granted_scopes": "true"},
-)
+GOOGLE = google.provider("Google Contacts", READ_CONTACTS)
 
 
 def provider_for(base_url: str) -> Provider:
-    """Where consent to read from an address is given: at Google, or at the emulator that answers there."""
-    host = split_url(base_url).hostname or ""
-    return GOOGLE if host == "googleapis.com" or host.endswith(".googleapis.com") else GOOGLE.at(base_url)
+    """Where consent to read from an address is given."""
+    return google.provider_at(base_url, GOOGLE)
 
 
 class GoogleContacts:

@@ -5,9 +5,9 @@ from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from dataclasses import replace
 
-from keepstep.integrations import probing
+from keepstep.integrations import google, probing
 from keepstep.integrations.call import Credentials
-from keepstep.integrations.http import HttpClient, Timeouts, split_url, without_credentials
+from keepstep.integrations.http import HttpClient, Timeouts, without_credentials
 from keepstep.integrations.mail.entities import MESSAGES
 from keepstep.integrations.mail.gmail.answers import DEFAULT_BASE_URL, FACTS, classify
 from keepstep.integrations.mail.gmail.api import GmailApi
@@ -24,24 +24,15 @@ from keepstep.reliability.pacing import Pacer, Pacing
 MOST_BYTES = 64 * 1024 * 1024
 """Of one answer; a batch that is larger is asked for in halves."""
 READ_MAIL = "https://www.googleapis.com/auth/gmail.readonly"
-GOOGLE = Provider(
-    title="Gmail",
-    authorize_url="https://accounts.google.com/o/oauth2/v2/auth",
-    token_url="https://oauth2.googleapis.com/token",  # noqa: S106 - an address
-    revoke_url="https://oauth2.googleapis.com/revoke",
-    needed=frozenset((READ_MAIL,)),
-    # Without these two Google gives no refresh token, or only at the very first consent.
-    extra={"access_type": "offline", "prompt": "consent", "include_granted_scopes": "true"},
-)
+GOOGLE = google.provider("Gmail", READ_MAIL)
 
 IMAP = replace(GOOGLE, needed=frozenset(("https://mail.google.com/",)))
 """Consent to read a Gmail mailbox by IMAP: Google has no narrower one for that."""
 
 
 def provider_for(base_url: str) -> Provider:
-    """Where consent to read from an address is given: at Google, or at the emulator that answers there."""
-    host = split_url(base_url).hostname or ""
-    return GOOGLE if host == "googleapis.com" or host.endswith(".googleapis.com") else GOOGLE.at(base_url)
+    """Where consent to read from an address is given."""
+    return google.provider_at(base_url, GOOGLE)
 
 
 class Gmail:
