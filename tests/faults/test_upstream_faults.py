@@ -119,7 +119,7 @@ async def test_an_answer_that_never_comes_is_named(sync: Sync) -> None:
 
 
 async def test_a_slow_answer_is_degraded_and_says_what_to_do(sync: Sync, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("keepstep.integrations.doorloop.connector.SLOW_SECONDS", 0.0)
+    monkeypatch.setattr("keepstep.integrations.probing.SLOW_SECONDS", 0.0)
     doorloop = sync.connector()
     told = await doorloop.ping()
     await doorloop.aclose()

@@ -16,9 +16,10 @@ from keepstep.integrations.google_contacts.connector import READ_CONTACTS
 from keepstep.integrations.oauth import Consent
 from keepstep.integrations.tokens import Access, TokenSet
 from keepstep.model.errors import AuthFailed, KeepstepError, NeedsReconnect, Permanent, RateLimited, Transient
-from tests.integrations.google_contacts.account import REDIRECT, GoogleUpstream, MemoryStore
+from tests.integrations.google_contacts.account import REDIRECT, GoogleUpstream
 from tests.support.clock import HurriedClock
 from tests.support.google import google_account
+from tests.support.token_store import MemoryStore
 
 SECRETS = ("emulated-client-secret", "ya29.", "1//", "4/")
 

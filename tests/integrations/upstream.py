@@ -2,10 +2,10 @@
 
 import asyncio
 from abc import ABC, abstractmethod
-from collections.abc import AsyncGenerator, Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import aclosing
 from datetime import datetime
-from typing import cast
+from typing import Any, ClassVar, cast
 
 from keepstep.model.errors import AuthFailed, ChangesLost, NotData, Permanent, RateLimited, Transient, UpstreamError
 from keepstep.model.integration import Entity, Integration, Mode, Page, Reading
@@ -35,14 +35,41 @@ PASSING = ("server fault", "connection reset", "connection closed", "cut off", "
 """What goes away by itself: one such answer must not be noticed by the receiver of the pages."""
 
 
+Armed = Mapping[str, Mapping[str, Any]]
+ARMED: Armed = {
+    "credentials refused": {"kind": "401"},
+    "forbidden": {"kind": "403"},
+    "not found": {"kind": "404"},
+    "invalid request": {"kind": "400"},
+    "long pause asked for": {"kind": "429", "retry_after": 1800},
+    "short pause asked for": {"kind": "429", "retry_after": 2},
+    "server fault": {"kind": "502"},
+    "connection reset": {"kind": "reset"},
+    "connection closed": {"kind": "reset", "variant": "close"},
+    "cut off": {"kind": "truncate"},
+    "cut off unnoticed": {"kind": "truncate", "variant": "body"},
+    "web page": {"kind": "html"},
+    "broken syntax": {"kind": "bad-json"},
+    "wrong envelope": {"kind": "envelope"},
+    "page repeats": {"kind": "repeat"},
+}
+"""These faults as most emulators call them."""
+
+
 class Upstream(ABC):
-    """An emulated upstream system that is being served, as the suite sees it.
+    """An emulator that is being served, as the suite sees it, and the connectors that were made to read from it.
 
     It holds more than three pages of 20 records of ``many``.
     """
 
-    secret: str
     many: str
+    armed: ClassVar[Armed] = ARMED
+
+    def __init__(self, emulator: Any, base_url: str, secret: str) -> None:
+        self.emulator = emulator
+        self.base_url = base_url
+        self.secret = secret
+        self._made: list[Any] = []
 
     @abstractmethod
     def integration(
@@ -58,41 +85,46 @@ class Upstream(ABC):
     def change(self, entity: str) -> set[str]:
         """Change, create, and update a few records; gives their keys."""
 
-    @abstractmethod
     def parts(self, entity: str) -> int:
         """How many listings an entity is read in."""
+        return 1
 
-    @abstractmethod
     def arm(self, fault: str, *, once: bool = False, after: int = 0) -> None:
         """Let the named fault hit every request (or one only), after so many were let pass."""
+        self.emulator.fault(**self.armed[fault], count=1 if once else None, after=after)
 
     def expected(self, fault: str) -> type[UpstreamError]:
         """What an integration must call a fault."""
         return FAULTS[fault]
 
-    @abstractmethod
     def hang(self) -> None:
         """Leave every request from now on without an answer."""
+        self.emulator.fault("hang", count=None)
 
-    @abstractmethod
     def requests(self) -> int:
         """How many requests have arrived since the last ``forget``."""
+        return int(self.emulator.log.total)
 
-    @abstractmethod
     def in_flight(self) -> int:
         """How many requests wait for their answer now."""
+        return int(self.emulator.log.in_flight)
 
-    @abstractmethod
     def most_in_flight(self) -> int:
         """The highest ``in_flight`` since the last ``forget``."""
+        return int(self.emulator.log.max_in_flight)
 
-    @abstractmethod
     def forget(self) -> None:
         """Count requests anew."""
+        self.emulator.reset_requests()
 
     def entity(self, integration: Integration) -> Entity:
         """The entity with several pages."""
         return next(entity for entity in integration.entities if entity.name == self.many)
+
+    async def aclose(self) -> None:
+        """Close everything that was made."""
+        for made in self._made:
+            await made.aclose()
 
 
 def opened(

@@ -17,8 +17,9 @@ from keepstep.model.integration import Mode
 from keepstep.model.run import Event, RunRequest
 from keepstep.service.commands import Commands
 from keepstep.service.shapes import RunSummary
-from tests.integrations.google_contacts.account import GoogleUpstream, MemoryStore
+from tests.integrations.google_contacts.account import GoogleUpstream
 from tests.support.sync import DEADLINE, Listener, Sync
+from tests.support.token_store import MemoryStore
 from tests.support.truth import differences
 
 NAMES = tuple(entity.name for entity in ENTITIES)

@@ -9,35 +9,15 @@ from keepstep.model.integration import Entity, Integration, Mode, Reading
 from keepstep.reliability.clock import Clock
 from tests.integrations.upstream import Upstream
 
-_ARMED: dict[str, dict[str, Any]] = {
-    "credentials refused": {"kind": "401"},
-    "forbidden": {"kind": "403"},
-    "not found": {"kind": "404"},
-    "invalid request": {"kind": "400"},
-    "long pause asked for": {"kind": "429", "retry_after": 1800},
-    "short pause asked for": {"kind": "429", "retry_after": 2},
-    "server fault": {"kind": "502"},
-    "connection reset": {"kind": "reset"},
-    "connection closed": {"kind": "reset", "variant": "close"},
-    "cut off": {"kind": "truncate"},
-    "cut off unnoticed": {"kind": "truncate", "variant": "body"},
-    "web page": {"kind": "html"},
-    "broken syntax": {"kind": "bad-json"},
-    "wrong envelope": {"kind": "envelope"},
-    "page repeats": {"kind": "repeat"},
-}
-
 
 class DoorLoopUpstream(Upstream):
     """The emulator as the conformance suite sees it."""
 
+    emulator: DoorLoopEmulator
     many = "leases"
 
     def __init__(self, emulator: DoorLoopEmulator, base_url: str) -> None:
-        self.emulator = emulator
-        self.base_url = base_url
-        self.secret = emulator.options.api_key
-        self._made: list[DoorLoop] = []
+        super().__init__(emulator, base_url, emulator.options.api_key)
 
     def integration(
         self, *, page_size: int = 20, max_concurrency: int = 3, clock: Clock | None = None, secret: str | None = None
@@ -64,11 +44,6 @@ class DoorLoopUpstream(Upstream):
         self._made.append(made)
         return made
 
-    async def aclose(self) -> None:
-        """Close every connector that was made."""
-        for made in self._made:
-            await made.aclose()
-
     def truth(self, entity: str) -> list[bytes]:
         return self.emulator.raw_records(entity)
 
@@ -78,24 +53,6 @@ class DoorLoopUpstream(Upstream):
 
     def parts(self, entity: str) -> int:
         return 2 if entity == "units" else 1
-
-    def arm(self, fault: str, *, once: bool = False, after: int = 0) -> None:
-        self.emulator.fault(**_ARMED[fault], count=1 if once else None, after=after)
-
-    def hang(self) -> None:
-        self.emulator.fault("hang", count=None)
-
-    def requests(self) -> int:
-        return self.emulator.log.total
-
-    def in_flight(self) -> int:
-        return self.emulator.log.in_flight
-
-    def most_in_flight(self) -> int:
-        return self.emulator.log.max_in_flight
-
-    def forget(self) -> None:
-        self.emulator.reset_requests()
 
     def asked(self, name: str) -> list[str | None]:
         """The values of one query parameter over the requests on record."""

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from datetime import date, datetime
 from decimal import Decimal
-from typing import Any
+from typing import Any, ClassVar
 
 from keepstep.integrations.erp.connector import Erp, Keep
 from keepstep.integrations.erp.emulator.ledger import Ledger, Row
@@ -16,27 +16,10 @@ from keepstep.integrations.erp.reader import ReportReader
 from keepstep.model.document import Document
 from keepstep.model.integration import Entity, Integration
 from keepstep.reliability.clock import Clock
-from tests.integrations.upstream import Upstream
+from tests.integrations.upstream import ARMED, Armed, Upstream
 
 AGENT = "007"
 PRINTED = datetime(2026, 11, 5, 14, 32)  # noqa: DTZ001 - the ERP's own time
-_ARMED: dict[str, dict[str, Any]] = {
-    "credentials refused": {"kind": "401"},
-    "forbidden": {"kind": "403"},
-    "not found": {"kind": "404"},
-    "invalid request": {"kind": "400"},
-    "long pause asked for": {"kind": "429", "retry_after": 1800},
-    "short pause asked for": {"kind": "429", "retry_after": 2},
-    "server fault": {"kind": "502"},
-    "connection reset": {"kind": "reset"},
-    "connection closed": {"kind": "reset", "variant": "close"},
-    "cut off": {"kind": "truncate"},
-    "cut off unnoticed": {"kind": "truncate", "variant": "body"},
-    "web page": {"kind": "html"},
-    "broken syntax": {"kind": "bad-json"},
-    "wrong envelope": {"kind": "envelope"},
-    "page repeats": {"kind": "repeated-page"},
-}
 
 
 def printed(report: str, rows: Sequence[Row], **how: Any) -> tuple[Sheet, Printed]:
@@ -80,16 +63,15 @@ def _text(value: object) -> str:
 class ErpUpstream(Upstream):
     """The emulator as the conformance suite sees it."""
 
+    emulator: ErpEmulator
     many = "customers"
+    armed: ClassVar[Armed] = {**ARMED, "page repeats": {"kind": "repeated-page"}}
 
     def __init__(self, emulator: ErpEmulator, base_url: str) -> None:
-        self.emulator = emulator
-        self.base_url = base_url
-        self.secret = emulator.options.password
+        super().__init__(emulator, base_url, emulator.options.password)
         self.reader = ReportReader(processes=2)
         self.kept: list[Document] = []
         self.keep: Keep = self._keep
-        self._made: list[Erp] = []
 
     def integration(
         self, *, page_size: int = 20, max_concurrency: int = 3, clock: Clock | None = None, secret: str | None = None
@@ -124,9 +106,8 @@ class ErpUpstream(Upstream):
         self.kept.append(document)
 
     async def aclose(self) -> None:
-        """Close every connector that was made."""
-        for made in self._made:
-            await made.aclose()
+        """Close everything that was made."""
+        await super().aclose()
         await self.reader.aclose()
 
     def truth(self, entity: str) -> list[bytes]:
@@ -136,16 +117,9 @@ class ErpUpstream(Upstream):
         changed = self.emulator.change(entity, agent=AGENT, update=2, create=1)
         return {*changed["updated"], *changed["created"]}
 
-    def parts(self, entity: str) -> int:
-        return 1
-
     def arm(self, fault: str, *, once: bool = False, after: int = 0) -> None:
-        armed = _ARMED[fault]
         # Of a file there is only one to be cut off.
-        self.emulator.fault(**armed, count=1 if once else None, after=0 if armed["kind"] == "truncate" else after)
-
-    def hang(self) -> None:
-        self.emulator.fault("hang", count=None)
+        super().arm(fault, once=once, after=0 if self.armed[fault]["kind"] == "truncate" else after)
 
     def requests(self) -> int:
         return self.emulator.total
@@ -155,9 +129,6 @@ class ErpUpstream(Upstream):
 
     def most_in_flight(self) -> int:
         return self.emulator.most_in_flight
-
-    def forget(self) -> None:
-        self.emulator.reset_requests()
 
 
 def entity(name: str) -> Entity:

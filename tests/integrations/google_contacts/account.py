@@ -1,10 +1,7 @@
 """An emulated Google account for the tests of its connector."""
 
-import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, ClassVar
 from urllib.parse import parse_qsl
 
 import msgspec
@@ -20,59 +17,21 @@ from keepstep.integrations.tokens import Access, FixedToken, TokenSet
 from keepstep.model.errors import NeedsReconnect, UpstreamError
 from keepstep.model.integration import Integration, Json, Mode, Page, Reading
 from keepstep.reliability.clock import Clock
-from tests.integrations.upstream import FAULTS, Upstream
+from tests.integrations.upstream import ARMED, FAULTS, Armed, Upstream
+from tests.support.token_store import MemoryStore
 
 REDIRECT = "http://127.0.0.1/callback"
-_ARMED: dict[str, dict[str, Any]] = {
-    "credentials refused": {"kind": "401"},
-    "forbidden": {"kind": "403"},
-    "not found": {"kind": "404"},
-    "invalid request": {"kind": "400"},
-    "long pause asked for": {"kind": "429"},
-    "short pause asked for": {"kind": "429", "retry_after": 2},
-    "server fault": {"kind": "503"},
-    "connection reset": {"kind": "reset"},
-    "connection closed": {"kind": "reset", "variant": "close"},
-    "cut off": {"kind": "truncate"},
-    "cut off unnoticed": {"kind": "truncate", "variant": "body"},
-    "web page": {"kind": "html"},
-    "broken syntax": {"kind": "bad-json"},
-    "wrong envelope": {"kind": "envelope"},
-    "page repeats": {"kind": "repeat"},
-}
-
-
-class MemoryStore:
-    """The tokens of one owner in memory, behind a lock, as a database would have them."""
-
-    def __init__(self, tokens: TokenSet | None) -> None:
-        self.tokens = tokens
-        self.saved: list[TokenSet] = []
-        self._lock = asyncio.Lock()
-
-    async def load(self) -> TokenSet | None:
-        return self.tokens
-
-    @asynccontextmanager
-    async def locked(self) -> AsyncIterator["MemoryStore"]:
-        async with self._lock:
-            yield self
-
-    async def save(self, tokens: TokenSet) -> None:
-        self.saved.append(tokens)
-        self.tokens = tokens
 
 
 class GoogleUpstream(Upstream):
     """The emulator as the conformance suite sees it."""
 
+    emulator: GoogleEmulator
     many = "connections"
+    armed: ClassVar[Armed] = {**ARMED, "long pause asked for": {"kind": "429"}, "server fault": {"kind": "503"}}
 
     def __init__(self, emulator: GoogleEmulator, base_url: str) -> None:
-        self.emulator = emulator
-        self.base_url = base_url
-        self.secret = emulator.options.access_token
-        self._made: list[Any] = []
+        super().__init__(emulator, base_url, emulator.options.access_token)
 
     def integration(
         self, *, page_size: int = 20, max_concurrency: int = 3, clock: Clock | None = None, secret: str | None = None
@@ -115,11 +74,6 @@ class GoogleUpstream(Upstream):
         end = datetime.now(UTC) + timedelta(hours=1 if fresh else -1)
         return TokenSet(self.secret, self.emulator.options.refresh_token, end, GOOGLE.needed)
 
-    async def aclose(self) -> None:
-        """Close everything that was made."""
-        for made in self._made:
-            await made.aclose()
-
     def truth(self, entity: str) -> list[bytes]:
         people = self.emulator.raw_records()
         return people if entity == CONNECTIONS.name else [c for c in map(contact_bytes, people) if c is not None]
@@ -130,29 +84,11 @@ class GoogleUpstream(Upstream):
         key = CONNECTIONS.key if entity == CONNECTIONS.name else CONTACTS.key
         return keys & {msgspec.json.decode(record)[key] for record in self.truth(entity)}
 
-    def parts(self, entity: str) -> int:
-        return 1
-
-    def arm(self, fault: str, *, once: bool = False, after: int = 0) -> None:
-        self.emulator.fault(**_ARMED[fault], count=1 if once else None, after=after)
-
     def expected(self, fault: str) -> type[UpstreamError]:
         return NeedsReconnect if fault == "credentials refused" else FAULTS[fault]
 
-    def hang(self) -> None:
-        self.emulator.fault("hang", count=None)
-
     def requests(self) -> int:
         return sum(request.path == PATH for request in self.emulator.requests())
-
-    def in_flight(self) -> int:
-        return self.emulator.log.in_flight
-
-    def most_in_flight(self) -> int:
-        return self.emulator.log.max_in_flight
-
-    def forget(self) -> None:
-        self.emulator.reset_requests()
 
     def asked(self, name: str) -> list[str | None]:
         """The values of one query parameter over the requests on record."""

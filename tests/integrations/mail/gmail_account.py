@@ -1,10 +1,7 @@
 """An emulated Gmail account for the tests of its connector."""
 
-import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, ClassVar
 
 from keepstep.integrations.mail.entities import MESSAGES, Envelope, record_of
 from keepstep.integrations.mail.gmail.connector import GOOGLE, Gmail
@@ -15,56 +12,23 @@ from keepstep.integrations.tokens import Access, FixedToken, TokenSet
 from keepstep.model.errors import NeedsReconnect, UpstreamError
 from keepstep.model.integration import Integration
 from keepstep.reliability.clock import Clock
-from tests.integrations.upstream import FAULTS, Upstream
-
-_ARMED: dict[str, dict[str, Any]] = {
-    "credentials refused": {"kind": "401"},
-    "forbidden": {"kind": "403"},
-    "not found": {"kind": "404"},
-    "invalid request": {"kind": "400"},
-    "long pause asked for": {"kind": "429", "retry_after": 1800},
-    "short pause asked for": {"kind": "usage-limit", "retry_after": 2},
-    "server fault": {"kind": "503"},
-    "connection reset": {"kind": "reset"},
-    "connection closed": {"kind": "reset", "variant": "close"},
-    "cut off": {"kind": "truncate"},
-    "cut off unnoticed": {"kind": "truncate", "variant": "body"},
-    "web page": {"kind": "html"},
-    "broken syntax": {"kind": "bad-json"},
-    "wrong envelope": {"kind": "envelope"},
-    "page repeats": {"kind": "repeat"},
-}
-
-
-class MemoryStore:
-    """The tokens of one owner in memory."""
-
-    def __init__(self, tokens: TokenSet) -> None:
-        self.tokens: TokenSet | None = tokens
-        self._lock = asyncio.Lock()
-
-    async def load(self) -> TokenSet | None:
-        return self.tokens
-
-    @asynccontextmanager
-    async def locked(self) -> AsyncIterator["MemoryStore"]:
-        async with self._lock:
-            yield self
-
-    async def save(self, tokens: TokenSet) -> None:
-        self.tokens = tokens
+from tests.integrations.upstream import ARMED, FAULTS, Armed, Upstream
+from tests.support.token_store import MemoryStore
 
 
 class GmailUpstream(Upstream):
     """The emulator as the conformance suite sees it: each page of messages is one batch."""
 
+    emulator: GmailEmulator
     many = MESSAGES.name
+    armed: ClassVar[Armed] = {
+        **ARMED,
+        "short pause asked for": {"kind": "usage-limit", "retry_after": 2},
+        "server fault": {"kind": "503"},
+    }
 
     def __init__(self, emulator: GmailEmulator, base_url: str) -> None:
-        self.emulator = emulator
-        self.base_url = base_url
-        self.secret = emulator.options.access_token
-        self._made: list[Any] = []
+        super().__init__(emulator, base_url, emulator.options.access_token)
 
     def integration(
         self, *, page_size: int = 20, max_concurrency: int = 3, clock: Clock | None = None, secret: str | None = None
@@ -89,11 +53,6 @@ class GmailUpstream(Upstream):
         self._made += [oauth, made]
         return made
 
-    async def aclose(self) -> None:
-        """Close everything that was made."""
-        for made in self._made:
-            await made.aclose()
-
     def truth(self, entity: str) -> list[bytes]:
         return [bytes(record_bytes(one)) for one in self.emulator.truth()]
 
@@ -101,29 +60,11 @@ class GmailUpstream(Upstream):
         changed = self.emulator.change(create=2, label=2)
         return {*changed["created"], *changed["labelled"]}
 
-    def parts(self, entity: str) -> int:
-        return 1
-
     def arm(self, fault: str, *, once: bool = False, after: int = 0) -> None:
-        self.emulator.fault(**_ARMED[fault], path="batch", count=1 if once else None, after=after)
+        self.emulator.fault(**self.armed[fault], path="batch", count=1 if once else None, after=after)
 
     def expected(self, fault: str) -> type[UpstreamError]:
         return NeedsReconnect if fault == "credentials refused" else FAULTS[fault]
-
-    def hang(self) -> None:
-        self.emulator.fault("hang", count=None)
-
-    def requests(self) -> int:
-        return self.emulator.log.total
-
-    def in_flight(self) -> int:
-        return self.emulator.log.in_flight
-
-    def most_in_flight(self) -> int:
-        return self.emulator.log.max_in_flight
-
-    def forget(self) -> None:
-        self.emulator.reset_requests()
 
     def paths(self) -> list[str]:
         """The last word of the path of every request on record."""

@@ -1,13 +1,12 @@
 """The DoorLoop connector: asks DoorLoop for pages and says in words how it is."""
 
-import asyncio
 import random
 import re
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing
+from dataclasses import replace
 
-import msgspec
-
+from keepstep.integrations import probing
 from keepstep.integrations.doorloop.advice import (
     config_warnings,
     key_fits_header,
@@ -20,19 +19,14 @@ from keepstep.integrations.doorloop.entities import ENTITIES
 from keepstep.integrations.doorloop.envelope import decode_envelope
 from keepstep.integrations.doorloop.order import heads_of
 from keepstep.integrations.doorloop.reading import EntityReading, Listing
-from keepstep.integrations.drift import types_of
 from keepstep.integrations.http import HttpClient, Response, Timeouts
-from keepstep.model.diagnosis import said
-from keepstep.model.errors import Answer, AuthFailed, BreakerOpen, Permanent, RateLimited, UpstreamError
-from keepstep.model.integration import Check, Entity, Page, Ping, RateLimit, Reading
+from keepstep.integrations.probing import PING_PATIENCE, Seen, failed_check, good_check
+from keepstep.model.errors import Answer, AuthFailed, UpstreamError
+from keepstep.model.integration import Check, Entity, Page, Ping, Reading
 from keepstep.reliability.clock import Clock, SystemClock
 from keepstep.reliability.pacing import Pacer, Pacing
 from keepstep.reliability.retry import LONGEST_SLEEP, MAX_ATTEMPTS
 
-SLOW_SECONDS = 5.0
-PING_SECONDS = 20.0
-PING_PATIENCE = 5.0
-"""Seconds that somebody who looks on waits for our own limits."""
 PARTS: Mapping[str, tuple[Mapping[str, str], ...]] = {
     # Without filter_active only active units are listed.
     "units": ({"filter_active": "true"}, {"filter_active": "false"}),
@@ -113,32 +107,16 @@ class DoorLoop:
 
     async def ping(self) -> Ping:
         """Ask for one owner, which proves host, path and key. Never raises for what upstream does."""
-        started = self._clock.monotonic()
-        try:
-            async with asyncio.timeout(PING_SECONDS):
-                listing = await self._look("/owners", 1)
-        except TimeoutError:
-            late = Permanent.named("answer-timeout", facts=FACTS)
-            return self._ping_of(late, self._elapsed_ms(started))
-        except UpstreamError as error:
-            return self._ping_of(error, self._elapsed_ms(started))
-        elapsed = self._elapsed_ms(started)
-        slow = elapsed > SLOW_SECONDS * 1000
-        slowly = said("upstream-slow", count=f"{elapsed / 1000:.1f}", **FACTS)
-        date = listing.response.date
-        return Ping(
-            ok=True,
-            state="degraded" if slow else "ok",
-            reason=slowly.message if slow else "DoorLoop answers and accepts the key.",
-            base_url=self.base_url,
-            authenticated=True,
-            sample_count=len(listing.records),
-            elapsed_ms=elapsed,
-            rate_limit=listing.response.rate_limit,
-            fix=slowly.fix if slow else "",
-            code=slowly.code if slow else "",
-            clock_ahead=None if date is None else (date - self._clock.now()).total_seconds(),
-        )
+
+        async def look() -> Seen:
+            listing = await self._look("/owners", 1)
+            return Seen("DoorLoop answers and accepts the key.", len(listing.records), listing.response)
+
+        ping = await probing.ping(look, base_url=self.base_url, facts=FACTS, clock=self._clock)
+        if ping.code == "role-refused":
+            # The role may lack owners and still have the rest: the key itself is good then.
+            return replace(ping, ok=True, state="degraded", authenticated=True)
+        return ping
 
     async def check(self, endpoint: str, *, page_size: int = 1) -> Check:
         """Ask one endpoint for one page and say in words what came back. Never raises for what upstream does."""
@@ -151,13 +129,9 @@ class DoorLoop:
         try:
             listing = await self._look(path, size)
         except UpstreamError as error:
-            status = error.answer.status if error.answer else None
-            return Check(status, path[1:], (), None, error.message, False, error.fix, error.code)
+            return failed_check(error, path[1:])
         message = f"DoorLoop has {listing.total} records here and gave {len(listing.records)}."
-        return Check(
-            listing.response.status, path[1:], _keys(listing), listing.total, message, True,
-            sampled=len(listing.records), types=types_of(listing.records),
-        )  # fmt: skip
+        return good_check(path[1:], listing.response.status, listing.records, listing.total, message)
 
     async def aclose(self) -> None:
         """Close the connections."""
@@ -195,40 +169,9 @@ class DoorLoop:
             shown=shown,
         )
 
-    def _ping_of(self, error: UpstreamError, elapsed: int) -> Ping:
-        status = error.answer.status if error.answer else None
-        limited = isinstance(error, RateLimited) and not isinstance(error, BreakerOpen)
-        # The role may lack owners and still have the rest: the key itself is good then.
-        role_lacks_owners = status == 405
-        state = "degraded" if limited or role_lacks_owners else "failing"
-        return Ping(
-            ok=state != "failing",
-            state=state,
-            reason=error.message,
-            base_url=self.base_url,
-            authenticated=role_lacks_owners,
-            sample_count=0,
-            elapsed_ms=elapsed,
-            rate_limit=RateLimit(remaining=0) if limited else None,
-            fix=error.fix,
-            code=error.code,
-        )
-
-    def _elapsed_ms(self, started: float) -> int:
-        return round((self._clock.monotonic() - started) * 1000)
-
 
 def _unusable(token: str) -> str | None:
     """Why a key can't even be sent, as a diagnosis; None when it can."""
     if not token:
         return "key-missing"
     return None if key_fits_header(token) else "key-unusable"
-
-
-def _keys(listing: Listing) -> tuple[str, ...]:
-    if not listing.records:
-        return ()
-    try:
-        return tuple(msgspec.json.decode(listing.records[0], type=dict[str, msgspec.Raw]))
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
-        return ()

@@ -1,14 +1,12 @@
 """The ERP connector: one report is one reading, proven whole before its first page is given."""
 
-import asyncio
 import random
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from datetime import datetime, timedelta
 
-import msgspec
 from msgspec import Raw
 
-from keepstep.integrations.drift import types_of
+from keepstep.integrations import probing
 from keepstep.integrations.erp.answers import FACTS, classify
 from keepstep.integrations.erp.entities import ENTITIES
 from keepstep.integrations.erp.errand import MADE_WITHIN, Errand, Fetched
@@ -17,18 +15,14 @@ from keepstep.integrations.erp.parser import Report, check_file, document_hash
 from keepstep.integrations.erp.reader import ReportReader
 from keepstep.integrations.erp.refusal import Refused
 from keepstep.integrations.http import HttpClient, Timeouts, without_credentials
-from keepstep.model.diagnosis import said
+from keepstep.integrations.probing import PING_PATIENCE, Seen, failed_check, good_check
 from keepstep.model.document import Document
-from keepstep.model.errors import Answer, AuthFailed, BreakerOpen, NotData, Permanent, RateLimited, UpstreamError
-from keepstep.model.integration import Check, Entity, Json, Mode, Page, Ping, RateLimit, Reading
+from keepstep.model.errors import Answer, AuthFailed, NotData, Permanent, UpstreamError
+from keepstep.model.integration import Check, Entity, Json, Mode, Page, Ping, Reading
 from keepstep.reliability.clock import Clock, SystemClock
 from keepstep.reliability.pacing import Pacer, Pacing
 from keepstep.reliability.retry import LONGEST_SLEEP, MAX_ATTEMPTS
 
-SLOW_SECONDS = 5.0
-PING_SECONDS = 20.0
-PING_PATIENCE = 5.0
-"""Seconds that somebody who looks on waits for our own limits."""
 CHECK_SECONDS = 60.0
 OLDER = timedelta(hours=2)
 """A report may be older by so much than the last one: the ERP prints local time, which goes back once a year."""
@@ -118,32 +112,13 @@ class Erp:
 
     async def ping(self) -> Ping:
         """Log in, which proves host, path and credentials. Never raises for what upstream does."""
-        started = self._clock.monotonic()
-        try:
+
+        async def look() -> Seen:
             self._check_credentials()
-            async with asyncio.timeout(PING_SECONDS):
-                response = await self._errand.log_in(max_attempts=1, patience=PING_PATIENCE)
-        except TimeoutError:
-            return self._ping_of(Permanent.named("answer-timeout", facts=FACTS), self._elapsed_ms(started))
-        except UpstreamError as error:
-            return self._ping_of(error, self._elapsed_ms(started))
-        elapsed = self._elapsed_ms(started)
-        slow = elapsed > SLOW_SECONDS * 1000
-        slowly = said("upstream-slow", count=f"{elapsed / 1000:.1f}", **FACTS)
-        date = response.date
-        return Ping(
-            ok=True,
-            state="degraded" if slow else "ok",
-            reason=slowly.message if slow else "The ERP answers and lets us in.",
-            base_url=self.base_url,
-            authenticated=True,
-            sample_count=0,
-            elapsed_ms=elapsed,
-            rate_limit=response.rate_limit,
-            fix=slowly.fix if slow else "",
-            code=slowly.code if slow else "",
-            clock_ahead=None if date is None else (date - self._clock.now()).total_seconds(),
-        )
+            response = await self._errand.log_in(max_attempts=1, patience=PING_PATIENCE)
+            return Seen("The ERP answers and lets us in.", response=response)
+
+        return await probing.ping(look, base_url=self.base_url, facts=FACTS, clock=self._clock)
 
     async def check(self, endpoint: str, *, page_size: int = 1) -> Check:
         """Fetch one report and say in words what it holds. Never raises for what upstream does."""
@@ -155,17 +130,12 @@ class Erp:
             fetched = await self._fetch(name, within=CHECK_SECONDS, max_attempts=1, patience=PING_PATIENCE)
             report = await self._proven(name, fetched, {})
         except UpstreamError as error:
-            status = error.answer.status if error.answer else None
-            return Check(status, name, (), None, error.message, False, error.fix, error.code)
+            return failed_check(error, name)
         sample = [Raw(record) for record in report.records[: max(1, page_size)]]
-        keys = tuple(msgspec.json.decode(sample[0], type=dict[str, Raw])) if sample else ()
         message = f"The report has {len(report.records)} rows on {report.pages} pages, and its sums hold."
         if report.new_columns:
             message += f" New columns: {', '.join(report.new_columns)}."
-        return Check(
-            fetched.response.status, name, keys, len(report.records), message, True,
-            sampled=len(sample), types=types_of(sample),
-        )  # fmt: skip
+        return good_check(name, fetched.response.status, sample, len(report.records), message)
 
     async def aclose(self) -> None:
         """Close the connections, and end the processes that read."""
@@ -220,24 +190,6 @@ class Erp:
         )  # fmt: skip
         facts = {**FACTS, "path": name, "detail": self._client.masked(refused.detail)}
         return NotData.named(refused.code, facts=facts, answer=shown)
-
-    def _ping_of(self, error: UpstreamError, elapsed: int) -> Ping:
-        limited = isinstance(error, RateLimited) and not isinstance(error, BreakerOpen)
-        return Ping(
-            ok=limited,
-            state="degraded" if limited else "failing",
-            reason=error.message,
-            base_url=self.base_url,
-            authenticated=False,
-            sample_count=0,
-            elapsed_ms=elapsed,
-            rate_limit=RateLimit(remaining=0) if limited else None,
-            fix=error.fix,
-            code=error.code,
-        )
-
-    def _elapsed_ms(self, started: float) -> int:
-        return round((self._clock.monotonic() - started) * 1000)
 
 
 def _is_known(reading: Reading, facts: Json) -> bool:

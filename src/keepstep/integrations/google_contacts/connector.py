@@ -1,15 +1,12 @@
 """The Google Contacts connector: asks the People API for the connections of one account."""
 
-import asyncio
 import random
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing
 from dataclasses import replace
 
-import msgspec
-
+from keepstep.integrations import google, probing
 from keepstep.integrations.call import Credentials
-from keepstep.integrations.drift import types_of
 from keepstep.integrations.google_contacts.answers import DEFAULT_BASE_URL, FACTS, classify
 from keepstep.integrations.google_contacts.entities import CONNECTIONS, CONTACTS, ENTITIES
 from keepstep.integrations.google_contacts.envelope import decode_envelope
@@ -17,43 +14,27 @@ from keepstep.integrations.google_contacts.memory import Memory
 from keepstep.integrations.google_contacts.pages import PAGES
 from keepstep.integrations.google_contacts.position import MASK, Position
 from keepstep.integrations.google_contacts.reading import Listing, Order, PeopleReading
-from keepstep.integrations.http import HttpClient, Response, Timeouts, split_url, without_credentials
+from keepstep.integrations.http import HttpClient, Response, Timeouts, without_credentials
 from keepstep.integrations.oauth import Provider
-from keepstep.model.diagnosis import said
+from keepstep.integrations.probing import PING_PATIENCE, Seen, failed_check, good_check
 from keepstep.model.errors import (
     Answer,
-    BreakerOpen,
     ChangesLost,
-    Permanent,
-    RateLimited,
     UpstreamError,
 )
-from keepstep.model.integration import Check, Entity, Page, Ping, RateLimit, Reading
+from keepstep.model.integration import Check, Entity, Page, Ping, Reading
 from keepstep.reliability.clock import Clock, SystemClock
 from keepstep.reliability.pacing import Pacer, Pacing
 
 PATH = "/v1/people/me/connections"
 MAX_PAGE_SIZE = 1000
-SLOW_SECONDS = 5.0
-PING_SECONDS = 20.0
-PING_PATIENCE = 5.0
-"""Seconds that somebody who looks on waits for our own limits."""
 READ_CONTACTS = "https://www.googleapis.com/auth/contacts.readonly"
-GOOGLE = Provider(
-    title="Google Contacts",
-    authorize_url="https://accounts.google.com/o/oauth2/v2/auth",
-    token_url="https://oauth2.googleapis.com/token",  # noqa: S106 - an address
-    revoke_url="https://oauth2.googleapis.com/revoke",
-    needed=frozenset((READ_CONTACTS,)),
-    # Without these two Google gives no refresh token, or only at the very first consent.
-    extra={"access_type": "offline", "prompt": "consent", "include_granted_scopes": "true"},
-)
+GOOGLE = google.provider("Google Contacts", READ_CONTACTS)
 
 
 def provider_for(base_url: str) -> Provider:
-    """Where consent to read from an address is given: at Google, or at the emulator that answers there."""
-    host = split_url(base_url).hostname or ""
-    return GOOGLE if host == "googleapis.com" or host.endswith(".googleapis.com") else GOOGLE.at(base_url)
+    """Where consent to read from an address is given."""
+    return google.provider_at(base_url, GOOGLE)
 
 
 class GoogleContacts:
@@ -138,32 +119,13 @@ class GoogleContacts:
 
     async def ping(self) -> Ping:
         """Ask for one person, which proves host and consent. Never raises for what upstream does."""
-        started = self._clock.monotonic()
-        try:
-            async with asyncio.timeout(PING_SECONDS):
-                listing = await self._look(1)
-        except TimeoutError:
-            late = Permanent.named("answer-timeout", facts=FACTS)
-            return self._ping_of(late, self._elapsed_ms(started))
-        except UpstreamError as error:
-            return self._ping_of(error, self._elapsed_ms(started))
-        elapsed = self._elapsed_ms(started)
-        slow = elapsed > SLOW_SECONDS * 1000
-        slowly = said("upstream-slow", count=f"{elapsed / 1000:.1f}", **FACTS)
-        date = listing.response.date
-        return Ping(
-            ok=True,
-            state="degraded" if slow else "ok",
-            reason=slowly.message if slow else "Google Contacts answers and accepts the consent.",
-            base_url=self.base_url,
-            authenticated=True,
-            sample_count=len(listing.envelope.connections),
-            elapsed_ms=elapsed,
-            rate_limit=listing.response.rate_limit,
-            fix=slowly.fix if slow else "",
-            code=slowly.code if slow else "",
-            clock_ahead=None if date is None else (date - self._clock.now()).total_seconds(),
-        )
+
+        async def look() -> Seen:
+            listing = await self._look(1)
+            people = len(listing.envelope.connections)
+            return Seen("Google Contacts answers and accepts the consent.", people, listing.response)
+
+        return await probing.ping(look, base_url=self.base_url, facts=FACTS, clock=self._clock)
 
     async def check(self, endpoint: str, *, page_size: int = 1) -> Check:
         """Ask for one page and say in words what came back. Never raises for what upstream does."""
@@ -174,15 +136,11 @@ class GoogleContacts:
         try:
             listing = await self._look(normal_page_size(page_size))
         except UpstreamError as error:
-            status = error.answer.status if error.answer else None
-            return Check(status, name, (), None, error.message, False, error.fix, error.code)
+            return failed_check(error, name)
         total, records = listing.envelope.total, listing.envelope.connections
         known = "does not say how many people it has" if total is None else f"has {total} people"
         message = f"Google Contacts {known} here and gave {len(records)}."
-        return Check(
-            listing.response.status, name, _keys(listing), total, message, True,
-            sampled=len(records), types=types_of(records),
-        )  # fmt: skip
+        return good_check(name, listing.response.status, records, total, message)
 
     async def aclose(self) -> None:
         """Close the connections."""
@@ -204,34 +162,7 @@ class GoogleContacts:
 
         return Listing(decode_envelope(response, shown), response, shown)
 
-    def _ping_of(self, error: UpstreamError, elapsed: int) -> Ping:
-        limited = isinstance(error, RateLimited) and not isinstance(error, BreakerOpen)
-        return Ping(
-            ok=limited,
-            state="degraded" if limited else "failing",
-            reason=error.message,
-            base_url=self.base_url,
-            authenticated=False,
-            sample_count=0,
-            elapsed_ms=elapsed,
-            rate_limit=RateLimit(remaining=0) if limited else None,
-            fix=error.fix,
-            code=error.code,
-        )
-
-    def _elapsed_ms(self, started: float) -> int:
-        return round((self._clock.monotonic() - started) * 1000)
-
 
 def normal_page_size(page_size: int) -> int:
     """The nearest page size that Google accepts."""
     return min(max(page_size, 1), MAX_PAGE_SIZE)
-
-
-def _keys(listing: Listing) -> tuple[str, ...]:
-    if not listing.envelope.connections:
-        return ()
-    try:
-        return tuple(msgspec.json.decode(listing.envelope.connections[0], type=dict[str, msgspec.Raw]))
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
-        return ()

@@ -1,15 +1,14 @@
 """The mail connector: one mailbox, read by IMAP."""
 
-import asyncio
 import random
 import ssl
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
+from dataclasses import replace
 
-import msgspec
 from imapclient import IMAPClient
 
-from keepstep.integrations.drift import types_of
+from keepstep.integrations import probing
 from keepstep.integrations.http import without_credentials
 from keepstep.integrations.mail.entities import MESSAGES
 from keepstep.integrations.mail.folders import Folder, chosen
@@ -17,15 +16,12 @@ from keepstep.integrations.mail.message import Limits
 from keepstep.integrations.mail.reading import MailboxReading
 from keepstep.integrations.mail.refusals import FACTS
 from keepstep.integrations.mail.session import Account, Session, Timeouts
-from keepstep.model.diagnosis import said
-from keepstep.model.errors import BreakerOpen, Permanent, RateLimited, UpstreamError
+from keepstep.integrations.probing import PING_PATIENCE, Seen, failed_check, good_check
+from keepstep.model.errors import UpstreamError
 from keepstep.model.integration import Check, Entity, Mode, Page, Ping, Reading
 from keepstep.reliability.clock import Clock, SystemClock
 from keepstep.reliability.pacing import Pacer, Pacing
 
-SLOW_SECONDS = 5.0
-PING_SECONDS = 20.0
-PING_PATIENCE = 5.0
 MOST_A_PAGE = 500
 
 
@@ -87,29 +83,12 @@ class Mail:
 
     async def ping(self) -> Ping:
         """Log in and ask for the inbox. Never raises for what upstream does."""
-        started = self._clock.monotonic()
-        try:
-            async with asyncio.timeout(PING_SECONDS):
-                count = await self._count("INBOX")
-        except TimeoutError:
-            late = Permanent.named("answer-timeout", facts=FACTS)
-            return self._ping_of(late, self._elapsed_ms(started))
-        except UpstreamError as error:
-            return self._ping_of(error, self._elapsed_ms(started))
-        elapsed = self._elapsed_ms(started)
-        slow = elapsed > SLOW_SECONDS * 1000
-        slowly = said("upstream-slow", count=f"{elapsed / 1000:.1f}", **FACTS)
-        return Ping(
-            ok=True,
-            state="degraded" if slow else "ok",
-            reason=slowly.message if slow else "The mail server answers and lets us in.",
-            base_url=self.base_url,
-            authenticated=True,
-            sample_count=count,
-            elapsed_ms=elapsed,
-            fix=slowly.fix if slow else "",
-            code=slowly.code if slow else "",
-        )
+
+        async def look() -> Seen:
+            return Seen("The mail server answers and lets us in.", await self._count("INBOX"))
+
+        ping = await probing.ping(look, base_url=self.base_url, facts=FACTS, clock=self._clock)
+        return replace(ping, rate_limit=None)  # a mail server has none that it could tell of
 
     async def folders(self) -> tuple[str, ...]:
         """Log in, and name the folders that a reading takes. Asks once, as somebody waits. Raises ``UpstreamError``."""
@@ -131,7 +110,7 @@ class Mail:
                 return Check(None, name, (), None, f"The mailbox has no folder {name}.", False, fix)
             return await self._look(name, folders, max(1, page_size))
         except UpstreamError as error:
-            return Check(None, name, (), None, error.message, False, error.fix, error.code)
+            return failed_check(error, name)
 
     async def aclose(self) -> None:
         """Log out."""
@@ -147,34 +126,14 @@ class Mail:
             async for page in reading:
                 if page.records or page.last:
                     break
-        first = tuple(msgspec.json.decode(page.records[0], type=dict[str, msgspec.Raw])) if page.records else ()
         message = f"There are {count} messages in {len(folders)} folders: {', '.join(f.name for f in folders[:10])}."
-        return Check(
-            None, name, first, count, message, True, sampled=len(page.records), types=types_of(page.records)
-        )  # fmt: skip
+        return good_check(name, None, page.records, count, message)
 
     async def _count(self, name: str) -> int:
         def work(client: IMAPClient) -> int:
             return int(client.folder_status(name, ["MESSAGES"]).get(b"MESSAGES", 0))
 
         return await self._session.ask("STATUS", work, name=name, max_attempts=1, patience=PING_PATIENCE)
-
-    def _ping_of(self, error: UpstreamError, elapsed: int) -> Ping:
-        limited = isinstance(error, RateLimited) and not isinstance(error, BreakerOpen)
-        return Ping(
-            ok=limited,
-            state="degraded" if limited else "failing",
-            reason=error.message,
-            base_url=self.base_url,
-            authenticated=False,
-            sample_count=0,
-            elapsed_ms=elapsed,
-            fix=error.fix,
-            code=error.code,
-        )
-
-    def _elapsed_ms(self, started: float) -> int:
-        return round((self._clock.monotonic() - started) * 1000)
 
 
 def _address(account: Account) -> str:

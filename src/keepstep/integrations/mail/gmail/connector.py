@@ -1,16 +1,13 @@
 """The Gmail connector: asks the Gmail API for the messages of one account."""
 
-import asyncio
 import random
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from dataclasses import replace
 
-import msgspec
-
+from keepstep.integrations import google, probing
 from keepstep.integrations.call import Credentials
-from keepstep.integrations.drift import types_of
-from keepstep.integrations.http import HttpClient, Timeouts, split_url, without_credentials
+from keepstep.integrations.http import HttpClient, Timeouts, without_credentials
 from keepstep.integrations.mail.entities import MESSAGES
 from keepstep.integrations.mail.gmail.answers import DEFAULT_BASE_URL, FACTS, classify
 from keepstep.integrations.mail.gmail.api import GmailApi
@@ -18,37 +15,24 @@ from keepstep.integrations.mail.gmail.batch import MOST
 from keepstep.integrations.mail.gmail.reading import GmailReading
 from keepstep.integrations.mail.message import Limits
 from keepstep.integrations.oauth import Provider
-from keepstep.model.diagnosis import said
-from keepstep.model.errors import BreakerOpen, Permanent, RateLimited, UpstreamError
-from keepstep.model.integration import Check, Entity, Mode, Page, Ping, RateLimit, Reading
+from keepstep.integrations.probing import PING_PATIENCE, Seen, failed_check, good_check
+from keepstep.model.errors import UpstreamError
+from keepstep.model.integration import Check, Entity, Mode, Page, Ping, Reading
 from keepstep.reliability.clock import Clock, SystemClock
 from keepstep.reliability.pacing import Pacer, Pacing
 
-SLOW_SECONDS = 5.0
-PING_SECONDS = 20.0
-PING_PATIENCE = 5.0
-"""Seconds that somebody who looks on waits for our own limits."""
 MOST_BYTES = 64 * 1024 * 1024
 """Of one answer; a batch that is larger is asked for in halves."""
 READ_MAIL = "https://www.googleapis.com/auth/gmail.readonly"
-GOOGLE = Provider(
-    title="Gmail",
-    authorize_url="https://accounts.google.com/o/oauth2/v2/auth",
-    token_url="https://oauth2.googleapis.com/token",  # noqa: S106 - an address
-    revoke_url="https://oauth2.googleapis.com/revoke",
-    needed=frozenset((READ_MAIL,)),
-    # Without these two Google gives no refresh token, or only at the very first consent.
-    extra={"access_type": "offline", "prompt": "consent", "include_granted_scopes": "true"},
-)
+GOOGLE = google.provider("Gmail", READ_MAIL)
 
 IMAP = replace(GOOGLE, needed=frozenset(("https://mail.google.com/",)))
 """Consent to read a Gmail mailbox by IMAP: Google has no narrower one for that."""
 
 
 def provider_for(base_url: str) -> Provider:
-    """Where consent to read from an address is given: at Google, or at the emulator that answers there."""
-    host = split_url(base_url).hostname or ""
-    return GOOGLE if host == "googleapis.com" or host.endswith(".googleapis.com") else GOOGLE.at(base_url)
+    """Where consent to read from an address is given."""
+    return google.provider_at(base_url, GOOGLE)
 
 
 class Gmail:
@@ -116,32 +100,12 @@ class Gmail:
 
     async def ping(self) -> Ping:
         """Ask whose mailbox it is, which proves host and consent. Never raises for what upstream does."""
-        started = self._clock.monotonic()
-        try:
-            async with asyncio.timeout(PING_SECONDS):
-                profile, response = await self._api.profile(max_attempts=1, patience=PING_PATIENCE)
-        except TimeoutError:
-            late = Permanent.named("answer-timeout", facts=FACTS)
-            return self._ping_of(late, self._elapsed_ms(started))
-        except UpstreamError as error:
-            return self._ping_of(error, self._elapsed_ms(started))
-        elapsed = self._elapsed_ms(started)
-        slow = elapsed > SLOW_SECONDS * 1000
-        slowly = said("upstream-slow", count=f"{elapsed / 1000:.1f}", **FACTS)
-        date = response.date
-        return Ping(
-            ok=True,
-            state="degraded" if slow else "ok",
-            reason=slowly.message if slow else "Gmail answers and accepts the consent.",
-            base_url=self.base_url,
-            authenticated=True,
-            sample_count=profile.messagesTotal,
-            elapsed_ms=elapsed,
-            rate_limit=response.rate_limit,
-            fix=slowly.fix if slow else "",
-            code=slowly.code if slow else "",
-            clock_ahead=None if date is None else (date - self._clock.now()).total_seconds(),
-        )
+
+        async def look() -> Seen:
+            profile, response = await self._api.profile(max_attempts=1, patience=PING_PATIENCE)
+            return Seen("Gmail answers and accepts the consent.", profile.messagesTotal, response)
+
+        return await probing.ping(look, base_url=self.base_url, facts=FACTS, clock=self._clock)
 
     async def account(self) -> str:
         """Whose mailbox it is. Asks once, as somebody waits. Raises ``UpstreamError``."""
@@ -156,8 +120,7 @@ class Gmail:
         try:
             return await self._look(name, min(max(page_size, 1), MOST))
         except UpstreamError as error:
-            status = error.answer.status if error.answer else None
-            return Check(status, name, (), None, error.message, False, error.fix, error.code)
+            return failed_check(error, name)
 
     async def aclose(self) -> None:
         """Close the connections."""
@@ -171,27 +134,5 @@ class Gmail:
             self._api, Reading(Mode.BACKFILL), page_size=size, ahead=1, limits=self._limits, clock=self._clock
         )
         records = [reading.record(message) for message in fetched.messages.values()]
-        first = tuple(msgspec.json.decode(records[0], type=dict[str, msgspec.Raw])) if records else ()
         message = f"{profile.emailAddress} has {profile.messagesTotal} messages, and Gmail gave {len(records)}."
-        return Check(
-            response.status, name, first, profile.messagesTotal, message, True,
-            sampled=len(records), types=types_of(records),
-        )  # fmt: skip
-
-    def _ping_of(self, error: UpstreamError, elapsed: int) -> Ping:
-        limited = isinstance(error, RateLimited) and not isinstance(error, BreakerOpen)
-        return Ping(
-            ok=limited,
-            state="degraded" if limited else "failing",
-            reason=error.message,
-            base_url=self.base_url,
-            authenticated=False,
-            sample_count=0,
-            elapsed_ms=elapsed,
-            rate_limit=RateLimit(remaining=0) if limited else None,
-            fix=error.fix,
-            code=error.code,
-        )
-
-    def _elapsed_ms(self, started: float) -> int:
-        return round((self._clock.monotonic() - started) * 1000)
+        return good_check(name, response.status, records, profile.messagesTotal, message)
