@@ -101,7 +101,9 @@ async def test_what_is_wrong_is_told_in_words_and_nothing_is_stored(site: Served
         other = await ana.post(IMAP, json=where(imap, port=smtp))
         guessed = await ana.post(IMAP, json={"address": "ana@keepstep.invalid", "password": PASSWORD})
         nothing = await ana.post(IMAP, json={"address": "ana", "password": PASSWORD})
+        odd = await ana.post(IMAP, json={"address": "ana@example.test/@127.0.0.1:1", "password": PASSWORD})
 
+    assert odd.json()["detail"] == nothing.json()["detail"]
     codes = [answer.json()["code"] for answer in (wrong, nobody, unknown, clear, other, guessed, nothing)]
     assert codes == ["mailbox-refused", "connection-refused", "dns-failed", "mail-in-clear", "not-imap", "dns-failed",
                      "bad-request"]  # fmt: skip
@@ -112,6 +114,14 @@ async def test_what_is_wrong_is_told_in_words_and_nothing_is_stored(site: Served
     assert "app password" in wrong.json()["fix"]
     assert guessed.json()["fix"] == "Give the host of the mail server."
     assert await stored(site) == []
+
+
+async def test_a_port_may_stand_with_the_host(site: Served, imap: Dovecot) -> None:
+    given = {**where(imap), "host": f"127.0.0.1:{imap.port}", "port": None}
+    async with site.signed_in("ana") as ana:
+        answer = await ana.post(IMAP, json=given)
+
+    assert (answer.status_code, answer.json().get("port")) == (200, imap.port), answer.text
 
 
 async def test_a_wrong_password_leaves_what_was_connected_before(site: Served, imap: Dovecot) -> None:
@@ -224,6 +234,7 @@ async def test_every_try_is_in_the_admin_log_and_no_password_anywhere(site: Serv
     "change",
     [{"password": ""}, {"password": "a\r\nb"}, {"address": ""}, {"address": "a\x00b"}, {"port": 0}, {"port": 65536},
      {"port": "993"}, {"security": "ssl"}, {"host": "evil host"}, {"host": "a/b"}, {"host": "user@host"},
+     {"host": "a:b:c"}, {"host": "a:99999", "port": None}, {"host": ".."}, {"host": ":"},
      {"folders": "INBOX"}, {"folders": ["a"] * 101}, {"owner": "ben"}],
 )  # fmt: skip
 async def test_a_body_of_another_shape_is_a_problem_that_repeats_no_password(

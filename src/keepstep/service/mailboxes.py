@@ -1,6 +1,7 @@
 """An owner's mailbox on an IMAP server: tried before it is kept, so that what is stored has worked once."""
 
 import asyncio
+import re
 from collections.abc import Iterator, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field, replace
@@ -26,6 +27,7 @@ PATIENCE = 30.0
 _TRIES, _WINDOW = 20, 15 * 60.0
 _NOT_THERE = frozenset(("dns-failed", "connection-refused", "connect-timeout", "no-route", "tls-failed", "not-imap"))
 """What says of a name that was guessed that it is not the mail server's."""
+_DOMAIN, _WITH_PORT = re.compile(r"[\w-]+(\.[\w-]+)+"), re.compile(r"([^:]+):([1-9][0-9]{0,4})")
 _KNOWN = {
     "gmail.com": "imap.gmail.com", "googlemail.com": "imap.gmail.com", "outlook.com": "outlook.office365.com",
     "hotmail.com": "outlook.office365.com", "live.com": "outlook.office365.com", "icloud.com": "imap.mail.me.com",
@@ -160,22 +162,27 @@ def _meant(given: Given) -> Iterator[str]:
                         folders=given.folders or place.folders)  # fmt: skip
     else:
         named = replace(given, user=given.user or address)
+        if (found := _WITH_PORT.fullmatch(given.host.strip())) is not None:
+            named = replace(named, host=found[1], port=given.port or int(found[2]))
     if not named.user:
         raise BadRequest("The mailbox has no user.", fix="Give the e-mail address, or the user name at the server.")
     security: Security = named.security or ("starttls" if named.port == 143 else "tls")
-    hosts = [named.host.strip()] if named.host.strip() else _guessed(address)
+    hosts = [host] if (host := named.host.strip().strip("[]")) else _guessed(address)
     if not hosts:
         raise BadRequest("The mail server is not known.", fix="Give the host of the mail server, such as imap.HOST.")
     for host in hosts:
-        yield address_of(
+        whole = address_of(
             named.user, host, port=named.port, security=security, folders=named.folders, limits=limits
         )  # fmt: skip
+        if not is_imap(whole) or not place_of(whole).host:
+            raise BadRequest("The mail server cannot be called so.", fix="Give its name alone, such as imap.HOST.")
+        yield whole
 
 
 def _guessed(address: str) -> list[str]:
     """Where the mail of an e-mail address may be."""
-    domain = address.rpartition("@")[2].strip().lower().rstrip(".") if "@" in address else ""
-    if not domain:
+    domain = address.rpartition("@")[2].lower().rstrip(".")
+    if "@" not in address or _DOMAIN.fullmatch(domain) is None:
         return []
     return [_KNOWN[domain]] if domain in _KNOWN else [f"imap.{domain}", f"mail.{domain}"]
 

@@ -55,6 +55,8 @@ def named(
     match error:
         case UpstreamError():
             return error
+        case UnicodeError() if command == "CONNECT":  # a name that no name can be
+            return Transient.named("dns-failed", facts=facts, answer=answer, stops_run=True)
         case socket.gaierror():
             return Transient.named("dns-failed", facts=facts, answer=answer, stops_run=True)
         case ssl.SSLCertVerificationError():
