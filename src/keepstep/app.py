@@ -117,7 +117,12 @@ class App:
         return is_loopback(urlsplit(self.values(key).base_url).hostname or "")
 
     def default_entities(self, key: str) -> tuple[str, ...]:
-        """What a run without names reads: ``SYNC_ENTITIES``, without the names that no entity has."""
+        """What a run without names reads: ``SYNC_ENTITIES``, without the names that no entity has.
+
+        Of what has agents everything: sync types say what is read there.
+        """
+        if self.registered[key].agents:
+            return tuple(entity.name for entity in self.registered[key].entities)
         known = {entity.name for entity in self.registered[key].entities}
         return tuple(name for name in self.settings.sync_entities if name in known)
 
@@ -302,12 +307,17 @@ class App:
         }  # fmt: skip
         schedules = Schedules(database, audit, {key: names[key] for key in shared}, self._scheduled(), typed)
         credentials = Credentials(database, vault, audit, _CREDENTIALS, locked_credentials(self.settings), schedules)
-        owners = OwnerConnections(database, vault, audit, names)
+        of_owners = {
+            key: [entity.name for entity in one.entities if entity.owned or not one.agents]
+            for key, one in self.known.items()
+        }  # fmt: skip
+        owners = OwnerConnections(database, vault, audit, of_owners)
         troubles = Troubles(database, credentials, preferences, self.home)
         overview = Overview(database, shared, schedules, limits, preferences, troubles)
         documents = Documents(database, vault)
+        agents = Agents(database, audit, owners, erp_given(self.settings))
         connectors = Connectors(database, self.known, preferences, credentials, self.in_effect, owners, documents)
-        inspection = Inspection(self.registered, connectors, preferences, overview)
+        inspection = Inspection(self.registered, connectors, preferences, overview, agents)
 
         async def arrangement() -> Arrangement:
             titles = {key: one.title for key, one in self.known.items()}
@@ -327,7 +337,7 @@ class App:
             owners=owners,
             consents=Consents(self.known, consent_setting, owners, vault, audit),
             sync_types=SyncTypes(database, audit, minutes_of(self.settings.sync_intervals)),
-            agents=Agents(database, audit, erp_given(self.settings)),
+            agents=agents,
             credentials=credentials,
             documents=documents,
             connectors=connectors,

@@ -33,11 +33,12 @@ async def ask(site: Served, path: str = "", **query: Any) -> Any:
 
 async def test_the_registry_says_what_there_is_and_how_well_it_is(site: Served, sync: Sync) -> None:
     await sync.run()
-    [doorloop] = await ask(site)
+    doorloop, erp = await ask(site)
 
     assert (doorloop["key"], doorloop["title"], doorloop["configured"]) == ("doorloop", "DoorLoop", True)
     assert (doorloop["entities"], doorloop["health"]) == (list(ALL), {"score": 100, "deductions": []})
     assert "50 requests a minute" in doorloop["rateLimit"]
+    assert (erp["key"], erp["configured"]) == ("erp", False)
     assert doorloop["icon"] and doorloop["colour"].startswith("#")
 
 
@@ -79,7 +80,7 @@ async def test_the_configuration_is_masked_and_its_mistakes_are_named(dsn: str, 
 
 async def test_without_credentials_everything_answers_and_says_what_is_missing(dsn: str, tmp_path: Path) -> None:
     async with served(dsn, tmp_path) as site:
-        [doorloop] = await ask(site)
+        doorloop, erp = await ask(site)
         ping = await ask(site, "/doorloop/ping")
         check = await ask(site, "/doorloop/check", endpoint="owners")
         diff = await ask(site, "/doorloop/schema-diff", entity="owners")
@@ -87,6 +88,7 @@ async def test_without_credentials_everything_answers_and_says_what_is_missing(d
 
     assert (doorloop["configured"], ping["ok"], check["ok"], diff["upstream"]["ok"]) == (False,) * 4
     assert ping["reason"] == check["message"] == "DoorLoop has no API key."
+    assert erp["configured"] is False
     assert (run.status_code, "DOORLOOP_API_KEY" in run.json()["fix"]) == (422, True)
 
 

@@ -15,6 +15,9 @@ from keepstep.model.schedule import Role
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of words.")]
 IntegrationName = Annotated[str, typer.Argument(metavar="INTEGRATION", help="For example: doorloop.")]
+AgentCode = Annotated[
+    str | None, typer.Option("--agent", "--owner", metavar="CODE", help="Of which agent, where each has their own.")
+]
 RunId = Annotated[int, typer.Argument(metavar="RUN", min=1, help="The number of a run.")]
 RoleName = Annotated[str, typer.Option("--role", help="viewer, operator or admin.")]
 Reason = Annotated[str, typer.Option("--reason", help="Why; kept in the admin log.")]

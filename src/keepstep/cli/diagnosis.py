@@ -42,17 +42,23 @@ async def _examine(parts: Parts) -> "list[Finding]":
                     if await service.connectors.is_configured(key):
                         seen.add(key)
                         async with service.connectors.lent(key) as (integration, _):
-                            found += await checkup.look_at_upstream(integration, parts.default_entities(key))
+                            found += await checkup.look_at_upstream(integration, _asked(parts, key))
     except KeepstepError as error:
         found.append(doctor.failure("database", error))
     for key in parts.registered:
         if key not in seen and parts.configured(key):
             integration = parts.connector(key)
             try:
-                found += await checkup.look_at_upstream(integration, parts.default_entities(key))
+                found += await checkup.look_at_upstream(integration, _asked(parts, key))
             finally:
                 await integration.aclose()
     return found
+
+
+def _asked(parts: Parts, key: str) -> tuple[str, ...]:
+    """What is asked for: what belongs to owners is theirs."""
+    owned = {entity.name for entity in parts.registered[key].entities if entity.owned}
+    return tuple(name for name in parts.default_entities(key) if name not in owned)
 
 
 def _show(found: "list[Finding]") -> None:

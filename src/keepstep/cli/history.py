@@ -69,7 +69,8 @@ def stop(
 
     async def work(service: "Service") -> list[int]:
         ended = [await service.commands.stop(key) for key in keys]
-        return [run for run in ended if run is not None]
+        of_agents = await service.agents.stop() if any(parts.registered[key].agents for key in keys) else []
+        return [*(run for run in ended if run is not None), *of_agents]
 
     ended = ask(parts, work)
     if json:

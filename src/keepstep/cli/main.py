@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from keepstep.cli import (
+    agents,
     alerts,
     checkpoints,
     database,
@@ -78,7 +79,7 @@ def build() -> typer.Typer:
     app.callback()(_keepstep)
     for panel, commands in {
         "Start": (up.up, up.web, up.worker, demo.demo, emulate.group()),
-        "Sync": (sync.run, history.stop, status.status, history.runs, history.logs, schedules.group()),
+        "Sync": (sync.run, history.stop, status.status, history.runs, history.logs, schedules.group(), agents.group()),
         "Decide": (dead_letters.group(), held.group(), checkpoints.group()),
         "Look after": (
             alerts.group(), diagnosis.doctor, probes.ping, probes.check, schema.group(), settings.group(),

@@ -51,6 +51,7 @@ def check(
         str, typer.Argument(metavar="ENTITY", help="An entity; or any endpoint of the API, with a slash before it.")
     ],
     page_size: Annotated[int, typer.Option("--page-size", min=1, max=1000, help="Records to ask for.")] = 1,
+    agent: arguments.AgentCode = None,
     json: arguments.Json = False,
 ) -> None:
     """Ask one endpoint for one page and say what came back."""
@@ -64,7 +65,9 @@ def check(
         return check_answer(await connector.check(endpoint, page_size=page_size))
 
     answer = drive(
-        _asked(parts, key, lambda inspection: inspection.check(key, endpoint, page_size=page_size), directly)
+        _asked(
+            parts, key, lambda inspection: inspection.check(key, endpoint, page_size=page_size, agent=agent), directly
+        )
     )
     if json:
         render.emit(answer)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from keepstep.cli import arguments, render, report
+from keepstep.cli import agent_runs, arguments, render, report
 from keepstep.cli.exits import Usage
 from keepstep.cli.parts import Parts, parts_of
 from keepstep.cli.progress import display
@@ -37,13 +37,19 @@ def run(
     ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Write nothing; report what would change.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Show no progress.")] = False,
+    agent: arguments.AgentCode = None,
     json: arguments.Json = False,
 ) -> None:
-    """Bring an integration's tables in step with upstream."""
+    """Bring an integration's tables in step with upstream. What agents have of their own is read of each, in turn."""
     parts = parts_of(context)
     key = arguments.known_integration(parts, integration)
     request = _request(parts, key, entities or [], mode, since, dry_run=dry_run)
     _check_allowed(parts, key, request)
+    if parts.registered[key].agents:
+        named = bool(arguments.known_entities(parts, key, entities or []))
+        raise typer.Exit(agent_runs.perform(parts, key, request, agent, named=named, quiet=quiet, json=json))
+    if agent is not None:
+        raise Usage(f"{parts.registered[key].title} has no agents.", fix="Leave out --agent.")
 
     async def work() -> "RunSummary":
         async with opened(parts) as service:
@@ -59,11 +65,12 @@ async def perform(
     show: "Callable[[RunSummary], None]",
     *,
     quiet: bool = False,
+    owner: str | None = None,
 ) -> "RunSummary":
     """Run to the end and show how it ended, interrupted or not."""
     with display(request.entities, quiet=quiet) as progress:
         try:
-            ended = await service.commands.run(key, request, progress.hear)
+            ended = await service.commands.run(key, request, progress.hear, owner=owner)
         except asyncio.CancelledError:
             interrupted = await service.views.run(progress.run_id) if progress.run_id else None
             progress.close()

@@ -38,8 +38,6 @@ _LOOK_AGAIN = 2.0
 """Seconds between two looks for a database that is away."""
 _NO_HINT = 60.0
 """Seconds to wait when upstream limits us without saying for how long."""
-
-
 _BREAKER_WAITS = 3
 """So often in a row a run waits for the breaker without getting a page in between; then it fails."""
 _TO_GIVE_BACK = 15.0

@@ -14,7 +14,7 @@ from keepstep.model.diagnosis import explained
 from keepstep.model.errors import BadRequest, Conflict, NotFound
 from keepstep.model.integration import Mode
 from keepstep.service.audit import Audit
-from keepstep.service.owners import STATES
+from keepstep.service.owners import STATES, OwnerConnections
 from keepstep.service.shapes import Absent, Shape, one_of
 from keepstep.store import agents as store
 from keepstep.store import sync_types
@@ -78,6 +78,7 @@ class Agents:
 
     database: Database
     audit: Audit
+    owners: OwnerConnections
     given: Sequence[str] = ()
 
     async def all(self) -> list[Agent]:
@@ -134,6 +135,26 @@ class Agents:
             await self.audit.record(by, "agent.remove", {"code": code}, "done", within=connection)
         await Queue(self.database).cancel(INTEGRATION, owner=code)
 
+    async def connect(self, code: str, *, username: str, password: str, by: str) -> Agent:
+        """Give an agent credentials of their own, in place of the service account.
+
+        Raises ``NotFound``, ``BadRequest``.
+        """
+        await self.get(code)
+        if not username.strip() or not password:
+            raise BadRequest("A user name and a password are needed.", fix="Give both.")
+        await self.owners.connect(INTEGRATION, code, {"username": username.strip(), "password": password}, by=by)
+        return await self.get(code)
+
+    async def disconnect(self, code: str, *, by: str) -> Agent:
+        """Forget an agent's own credentials: the service account reads for them again. Raises ``NotFound``."""
+        async with self.database.connection() as connection, connection.transaction():
+            await self._known(connection, code)
+            if not await store.disconnect(connection, code):
+                raise NotFound(f"{code} has no credentials of their own.", fix="There is nothing to remove.")
+            await self.audit.record(by, "agent.disconnect", {"code": code}, "done", within=connection)
+            return await self._known(connection, code)
+
     async def run(self, name: str, *, agent: str | None = None, by: str, full: bool = True) -> TypeRuns:
         """Read one type now: of every enabled agent, of one, or once where all share it. ``full``: also deletions.
 
@@ -169,6 +190,13 @@ class Agents:
             raise _nobody(code)
         if not known:
             raise _disabled(code)
+
+    async def stop(self) -> list[int]:
+        """End the live runs of all agents; gives their ids."""
+        async with self.database.connection() as connection:
+            codes = await store.live(connection)
+        ended = [await Queue(self.database).cancel(INTEGRATION, owner=code) for code in codes]
+        return [run for run in ended if run is not None]
 
     async def settle(self) -> None:
         """For processes that start runs: what waits for what the environment gives begins, what has lost it rests."""
@@ -239,9 +267,7 @@ def _nobody(code: str) -> NotFound:
 
 
 def _disabled(code: str) -> Conflict:
-    return Conflict(
-        f"The agent {code[:40]} is disabled.", fix=f"Enable it with: keepstep agents add {code[:40]} --enable"
-    )
+    return Conflict(f"The agent {code[:40]} is disabled.", fix=f"Enable it with: keepstep agents enable {code[:40]}")
 
 
 def _cannot(agent: Agent) -> Conflict:

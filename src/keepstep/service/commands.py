@@ -86,13 +86,13 @@ class Commands:
             pass
         return await self._queue.enqueue_one(key, request)
 
-    async def stop(self, key: str) -> int | None:
+    async def stop(self, key: str, *, owner: str | None = None) -> int | None:
         """End the live run of an integration now, queued, running or waiting; gives its id, None when there is none.
 
-        What it committed stays, and it commits nothing more.
+        What it committed stays, and it commits nothing more. ``owner``: that of an owner's connection.
         """
         self._check_integration(key)
-        return await self._queue.cancel(key)
+        return await self._queue.cancel(key, owner=owner)
 
     async def requeue(self, ids: Sequence[int], *, by: str, note: str = "") -> list[Requeued]:
         """Apply the stored payloads of dead letters again. ``note``: why, for the admin log."""

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from keepstep.integrations.registry import Registered
 from keepstep.model.errors import BadRequest, NotFound
 from keepstep.model.integration import Check, Ping
+from keepstep.service.agents import Agents
 from keepstep.service.connectors import Connectors
 from keepstep.service.settings import Preferences
 from keepstep.service.setup import Setup
@@ -33,12 +34,13 @@ class Inspection:
 
     def __init__(
         self, registered: Mapping[str, Registered], connectors: Connectors,
-        preferences: Preferences, overview: Overview,
+        preferences: Preferences, overview: Overview, agents: Agents,
     ) -> None:  # fmt: skip
         self.registered = registered
         self._connectors = connectors
         self._preferences = preferences
         self._overview = overview
+        self._agents = agents
 
     def known(self, key: str) -> Registered:
         """An integration. Raises ``NotFound``."""
@@ -77,13 +79,26 @@ class Inspection:
             url = one.default_base_url
             return ping_answer(Ping(False, "failing", words, url, False, 0, 0, fix=fix, code="key-missing"))
 
-    async def check(self, key: str, endpoint: str, *, page_size: int) -> CheckAnswer:
-        """What one endpoint answers. Raises ``NotFound``."""
-        return check_answer(await self.sample(key, endpoint, page_size))
+    async def check(self, key: str, endpoint: str, *, page_size: int, agent: str | None = None) -> CheckAnswer:
+        """What one endpoint answers. ``agent``: of whom, where agents have their own; else of the first on the list.
 
-    async def sample(self, key: str, endpoint: str, size: int) -> Check:
+        Raises ``NotFound``, ``Conflict`` for an agent who is disabled.
+        """
+        return check_answer(await self.sample(key, endpoint, page_size, agent=agent))
+
+    async def sample(self, key: str, endpoint: str, size: int, *, agent: str | None = None) -> Check:
         """The same, with what the records are made of."""
-        return await self._check(self.known(key), endpoint, size)
+        one = self.known(key)
+        if not one.agents or not any(entity.owned and entity.name == endpoint for entity in one.entities):
+            return await self._check(one, endpoint, size)
+        if agent is not None:
+            await self._agents.check(agent)
+        elif not (listed := await self._agents.enabled()):
+            words = "No agent is on the list, and this is read for one at a time."
+            return Check(None, endpoint, (), None, words, False, "Add one with: keepstep agents add CODE")
+        else:
+            agent = listed[0]
+        return await self._check(one, endpoint, size, agent)
 
     async def config(self, key: str) -> Setup:
         """What concerns an integration among the settings, masked, and what is wrong with it. Raises ``NotFound``."""
@@ -95,9 +110,9 @@ class Inspection:
             warnings=[advice for advice in setup.warnings if advice.about == key or advice.about.startswith(prefixes)],
         )
 
-    async def _check(self, one: Registered, endpoint: str, page_size: int) -> Check:
+    async def _check(self, one: Registered, endpoint: str, page_size: int, owner: str | None = None) -> Check:
         try:
-            async with self._connectors.lent(one.key) as (connector, _):
+            async with self._connectors.lent(one.key, owner) as (connector, _):
                 return await connector.check(endpoint, page_size=page_size)
         except BadRequest as refusal:
             return Check(None, endpoint, (), None, refusal.message, False, refusal.fix, "key-missing")

@@ -52,6 +52,11 @@ async def give(connection: Connection, names: Sequence[str]) -> None:
     await connection.execute(_SQL["give"], {"names": sorted(names)})
 
 
+async def disconnect(connection: Connection, code: str) -> bool:
+    """Forget an agent's own credentials; False where there are none."""
+    return await (await connection.execute(_SQL["disconnect"], {"code": code})).fetchone() is not None
+
+
 async def is_ready(connection: Connection) -> bool:
     """Whether processes that start runs can ask the ERP with the service account."""
     row = await (await connection.execute(_SQL["is_ready"])).fetchone()
@@ -81,6 +86,11 @@ async def make_due(connection: Connection, sync_type: str, connections: Sequence
     asked = {"type": sync_type, "connections": list(connections)}
     rows = await (await connection.execute(_SQL["make_due"], asked)).fetchall()
     return frozenset(row["connection_id"] for row in rows)
+
+
+async def live(connection: Connection) -> list[str]:
+    """The agents who have a live run."""
+    return [row["agent"] for row in await (await connection.execute(_SQL["live"])).fetchall()]
 
 
 async def unwanted(connection: Connection) -> list[str]:

@@ -44,6 +44,11 @@ WHERE c.env_given <> excluded.env_given
 -- name: is_ready
 SELECT keepstep.is_erp_ready(false) AS ready
 
+-- name: disconnect
+UPDATE keepstep.connections
+SET own_credentials = false, credentials = NULL, credentials_set_at = NULL, refused_at = NULL, refused_reason = NULL
+WHERE integration = 'erp' AND owner_id = %(code)s AND own_credentials RETURNING id
+
 -- name: run_now
 -- A run of one type for each connection that is free, ahead of scheduled ones. In the order of connections: two callers
 -- that meet at the same ones cannot lock each other out.
@@ -81,6 +86,11 @@ WITH due AS MATERIALIZED (
     ORDER BY s.id
 )
 SELECT d.connection_id, count(keepstep.make_due(d.id)) AS n FROM due d GROUP BY d.connection_id
+
+-- name: live
+SELECT c.owner_id AS agent FROM keepstep.runs r JOIN keepstep.connections c ON c.id = r.connection_id
+WHERE r.state IN ('queued', 'running', 'waiting') AND c.integration = 'erp' AND c.owner_id IS NOT NULL
+ORDER BY c.owner_id
 
 -- name: unwanted
 -- Live runs of agents who are not, or not any more, on the list.

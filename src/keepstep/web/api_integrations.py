@@ -13,7 +13,7 @@ from keepstep.service.schema import PolicyView, SchemaDiff
 from keepstep.service.setup import Setup
 from keepstep.service.upstream import CheckAnswer, PingAnswer
 from keepstep.web.openapi import problems
-from keepstep.web.parameters import Body, InPath, Word
+from keepstep.web.parameters import Body, InPath, OfAgent, Word
 from keepstep.web.security import Admin, needs
 
 _VIEWER = [needs(Role.VIEWER)]
@@ -54,8 +54,9 @@ def router(service: Service) -> APIRouter:
         integration: InPath,
         endpoint: Annotated[Word, Query(description="An entity, or a path of upstream's API.", examples=["owners"])],
         page_size: Annotated[int, Query(ge=1, le=1000)] = 1,
+        agent: OfAgent = None,
     ) -> CheckAnswer:
-        return await service.inspection.check(integration, endpoint, page_size=page_size)
+        return await service.inspection.check(integration, endpoint, page_size=page_size, agent=agent)
 
     @routes.get(
         "/{integration}/config", summary="How it is set up, masked, and what is wrong with that", dependencies=_VIEWER

@@ -15,7 +15,7 @@ from keepstep.service.requests import run_request
 from keepstep.service.shapes import Absent, HeldDeletions, RunDetail, RunSummary, Shape
 from keepstep.service.status import Status
 from keepstep.web.openapi import problems
-from keepstep.web.parameters import Before, Body, Id, IntegrationKey, Limit, OfEntity, Older, Reason, Word
+from keepstep.web.parameters import Before, Body, Id, IntegrationKey, Limit, OfAgent, OfEntity, Older, Reason, Word
 from keepstep.web.security import Admin, Operator, needs
 
 _RESULTS = Literal["queued", "running", "waiting", "succeeded", "failed", "held", "stopped", "crashed", ""]
@@ -135,11 +135,14 @@ def _acts(routes: APIRouter, service: Service) -> None:
         "/stop", summary="End the live run, whatever it is doing", responses=problems(404),
         description="What it committed stays, and the next run goes on from there. Harmless when none is live.",
     )  # fmt: skip
-    async def stop(who: Operator, integration: IntegrationKey = "doorloop") -> Stopped:
+    async def stop(
+        who: Operator, integration: IntegrationKey = "doorloop", agent: OfAgent = None
+    ) -> Stopped:  # fmt: skip
         service.inspection.known(integration)
-        run_id = await service.commands.stop(integration)
+        run_id = await service.commands.stop(integration, owner=agent)
         if run_id is not None:
-            await service.audit.record(who.name, "run.stop", {"integration": integration}, f"run {run_id}")
+            asked = {"integration": integration, **({} if agent is None else {"agent": agent})}
+            await service.audit.record(who.name, "run.stop", asked, f"run {run_id}")
         return Stopped(stopped=run_id is not None, run_id=run_id)
 
     @routes.post(

@@ -9,6 +9,7 @@ from keepstep.service.log import Log
 from keepstep.web import (
     accounts_api,
     admin_pages,
+    api_agents,
     api_auto_sync,
     api_consent,
     api_integrations,
@@ -53,6 +54,7 @@ def create_app(service: Service, *, version: str, allowed: Collection[str] = ())
     app.include_router(api_owners.router(service.owners))
     app.include_router(api_consent.router(service.consents))
     app.include_router(api_sync_types.router(service.sync_types))
+    app.include_router(api_agents.router(service))
     app.include_router(api_auto_sync.router(service.auto_sync))
     rendered = Pages(version=version)
     app.include_router(static_files.router())

@@ -21,6 +21,9 @@ IntegrationKey = Annotated[str, Query(max_length=200, description="Which integra
 Older = Annotated[
     str, Query(pattern=r"^([1-9][0-9]{0,17})?$", description="Only what has a smaller id; empty: the newest.")
 ]
+OfAgent = Annotated[
+    str | None, Query(max_length=200, pattern=NO_NUL, description="Of which agent, where each has their own.")
+]
 OfEntity = Annotated[str | None, Query(max_length=200, pattern=NO_NUL, description="Only what concerns this entity.")]
 
 
