@@ -110,8 +110,6 @@ async def test_a_type_is_turned_off_and_on(browser: Watched, site: Served) -> No
     await expect(row.locator(".type-next")).to_contain_text("off")
     types = (await site.admin.get("/api/sync/intervals")).json()["types"]
     assert [name for name, one in types.items() if not one["enabled"]] == ["invoices"]
-    await row.get_by_role("button", name="Run now").click(force=True)
-    await expect(page.locator("#toasts")).to_contain_text("It is off.")
     await row.get_by_role("switch").click()
     await expect(row.locator(".type-fresh")).to_contain_text("3 fresh")
 
@@ -260,6 +258,64 @@ async def test_an_operator_sees_the_picture_and_cannot_download(browser: Watched
     await expect(page.locator("#picture img")).to_have_count(2)
     await page.locator("#document").get_by_role("button", name="Download").click(force=True)
     await expect(page.locator("#toasts")).to_contain_text("Needs the role admin; you are operator.")
+
+
+async def test_a_type_is_run_now_for_all_and_for_one(browser: Watched, site: Served) -> None:
+    await agents(site)
+    async with site.connection() as connection:
+        await reports.live(connection, "003", "ddt", "queued")
+    page = await opened(browser, ERP, "otto")
+    await page.locator("#type-orders").get_by_role("button", name="Run now").click()
+    await expect(page.locator("#toasts")).to_contain_text("Orders: 2 queued, 1 busy with another report")
+    await expect(page.locator("#type-orders .type-next")).to_contain_text("2 queued")
+    await page.locator("#type-prices").get_by_role("button", name="Run now").click()
+    await expect(page.locator("#toasts")).to_contain_text("Prices: 1 queued.")
+    await site.sql("UPDATE keepstep.runs SET state = 'stopped', finished_at = now() WHERE state = 'queued'")
+    await page.locator("#agent-002").get_by_role("link", name="Invoices of 002").click()
+    await page.locator("#drawer").get_by_role("button", name="Run now").click()
+    await expect(page.locator("#toasts")).to_contain_text("Invoices of 002: 1 queued")
+    await expect(page.locator("#drawer")).to_be_hidden()
+    queued = await site.sql(
+        "SELECT c.owner_id, r.entities, r.actor FROM keepstep.runs r"
+        " JOIN keepstep.connections c ON c.id = r.connection_id WHERE r.state = 'queued'"
+    )
+    assert [(row["owner_id"], row["entities"], row["actor"]) for row in queued] == [("002", ["invoices"], "otto")]
+
+
+async def test_agents_are_added_named_turned_off_and_removed(browser: Watched, site: Served) -> None:
+    await agents(site, 2)
+    page = await opened(browser, f"{ERP}/agents")
+    rows = page.locator("#agents tbody tr")
+    await page.get_by_label("Code", exact=True).fill("A7 è")
+    await page.locator("#agent-name").fill("Niccolò Già")
+    await page.get_by_role("button", name="Add agent").click()
+    await expect(page.locator("#toasts")).to_contain_text("The agent A7 è is on the list.")
+    await expect(rows).to_have_count(3)
+    await expect(page.get_by_label("Code", exact=True)).to_have_value("")
+    await page.get_by_label("Name of 001").fill("Perla Forlì")
+    await rows.filter(has_text="001").get_by_role("button", name="Save").click()
+    await expect(page.locator("#toasts")).to_contain_text("The name of 001 is changed.")
+    await page.get_by_role("switch", name="Read 002").click()
+    await expect(rows.filter(has_text="002")).to_contain_text("4 off")
+    await page.get_by_label("Name of A7 è").fill("")
+    await rows.filter(has_text="A7 è").get_by_role("button", name="Save").click()
+    await expect(page.locator("#toasts")).to_contain_text("The name of A7 è is changed.")
+    found = {row["code"]: (row["name"], row["enabled"]) for row in (await site.admin.get("/api/sync/agents")).json()}
+    assert found == {"001": ("Perla Forlì", True), "002": ("Perla Forlì", False), "A7 è": ("", True)}
+
+    await page.get_by_role("button", name="Remove A7 è").click()
+    await expect(page.locator("#confirm")).to_contain_text("The rows that are in the tables stay.")
+    await page.keyboard.press("Escape")
+    await expect(rows).to_have_count(3)
+    await page.get_by_role("button", name="Remove A7 è").click()
+    await page.locator("#confirm-yes").click()
+    await expect(rows).to_have_count(2)
+    await page.get_by_label("Code", exact=True).fill("001")
+    await page.get_by_role("button", name="Add agent").click()
+    await expect(page.locator("#toasts")).to_contain_text("There is an agent 001 already.")
+    await page.get_by_label("Agents that are").select_option("off")
+    await expect(rows).to_have_count(1)
+    browser.expected.append("409")
 
 
 async def test_the_page_of_an_erp_that_nothing_is_known_of_says_what_to_do(browser: Watched, site: Served) -> None:
