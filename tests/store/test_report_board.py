@@ -76,7 +76,7 @@ async def test_who_is_off_the_list_has_no_cells(connection: Connection) -> None:
     await connection.execute("UPDATE keepstep.agents SET enabled = false WHERE code = '007'")
 
     assert {row["agent"] for row in await store.cells(connection, "erp")} == {None}
-    assert [(row["code"], row["enabled"]) for row in await store.agents(connection)] == [("007", False)]
+    assert [(row["code"], row["enabled"]) for row in await store.agents(connection, "erp")] == [("007", False)]
 
 
 async def test_a_type_is_summed_up_in_all_and_by_rounds(connection: Connection) -> None:

@@ -120,10 +120,14 @@ class PastRun:
 
 @dataclass(frozen=True, slots=True)
 class CellView:
-    """One report of one agent with its past. ``documents``: what came last, newest first."""
+    """One report of one agent with its past. ``enabled``: whether the agent is on.
+
+    ``documents``: what came last, newest first.
+    """
 
     cell: Cell
     name: str
+    enabled: bool
     setting: SyncTypeView
     runs: Sequence[PastRun]
     documents: Sequence[Mapping[str, Any]]
@@ -141,7 +145,7 @@ async def board(
     settings = await service.sync_types.all()
     async with service.database.connection() as connection:
         rows = await store.cells(connection, ERP)
-        known = await store.agents(connection)
+        known = await store.agents(connection, ERP)
         refused = refused_of(await store.refused(connection, ERP))
         held = held_of(await store.held(connection, ERP))
         there = await agents.is_ready(connection)
@@ -173,7 +177,7 @@ async def agent_list(service: Service, *, search: str = "", state: str = "", fir
     settings = await service.sync_types.all()
     async with service.database.connection() as connection:
         rows = await store.cells(connection, ERP)
-        known = await store.agents(connection)
+        known = await store.agents(connection, ERP)
     found = found_in(rows)
     listed = [agent_row(row, found, settings) for row in known]
     matched = [one for one in listed if _fits(one, search, "") and state in ("", "on" if one.enabled else "off")]
@@ -188,18 +192,18 @@ async def cell_view(service: Service, report: str, agent: str) -> CellView:
         raise NotFound(f"There is no report {report[:40]} of {agent[:40] or 'all'}.", fix="Choose one on the page.")
     async with service.database.connection() as connection:
         rows = await store.cells(connection, ERP)
-        known = {row["code"]: row for row in await store.agents(connection)}
+        known = {row["code"]: row for row in await store.agents(connection, ERP)}
         runs = await store.history(connection, ERP, report, agent, limit=_HISTORY_SHOWN)
         documents = await store.documents(connection, ERP, report, agent, limit=_DOCUMENTS_SHOWN)
     if agent and agent not in known:
         raise NotFound(f"There is no agent {agent[:40]}.", fix="Add it on the agents' page.")
     now = datetime.now(UTC)
     of = [row for row in rows if row["type"] == report and (row["agent"] or "") == agent]
+    is_on = not agent or known[agent]["enabled"]
     return CellView(
-        cell=cell_of(of[0], now)
-        if of
-        else blank(report, agent, settings, enabled=not agent or known[agent]["enabled"]),
+        cell=cell_of(of[0], now) if of else blank(report, agent, settings, enabled=is_on),
         name=known[agent]["name"] if agent else "",
+        enabled=is_on,
         setting=settings[report],
         runs=[_past(row) for row in runs],
         documents=documents,

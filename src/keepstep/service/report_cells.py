@@ -60,12 +60,18 @@ class Cell:
 
 @dataclass(frozen=True, slots=True)
 class AgentRow:
-    """One agent of the matrix. ``cells``: in the order of ``PER_AGENT``."""
+    """One agent of the list. ``state``: that of their connection, ``reason`` why it is not connected.
+
+    ``own_credentials``: it signs in with credentials of the agent's. ``cells``: in the order of ``PER_AGENT``.
+    """
 
     code: str
     name: str
     enabled: bool
-    updated_at: datetime | None
+    state: str
+    reason: str | None
+    own_credentials: bool
+    updated_at: datetime
     updated_by: str
     cells: Sequence[Cell]
 
@@ -119,4 +125,5 @@ def agent_row(
     """An agent with its reports, those that have no schedule yet among them."""
     code, enabled = row["code"], row["enabled"]
     cells = [found.get((name, code)) or blank(name, code, settings, enabled=enabled) for name in PER_AGENT]
-    return AgentRow(code, row["name"] or "", enabled, row["updated_at"], row["updated_by"] or "", cells)
+    same = ("code", "name", "enabled", "state", "reason", "own_credentials", "updated_at", "updated_by")
+    return AgentRow(**{name: row[name] for name in same}, cells=cells)

@@ -21,9 +21,9 @@ async def types(connection: Connection, integration: str, *, rounds: int) -> lis
     return await _all(connection, "types", integration=integration, newest=NEWEST, rounds=rounds)
 
 
-async def agents(connection: Connection) -> list[Row]:
-    """Who is on the list."""
-    return await _all(connection, "agents")
+async def agents(connection: Connection, integration: str) -> list[Row]:
+    """Who is on the list, and how their connections stand."""
+    return await _all(connection, "agents", integration=integration)
 
 
 async def history(connection: Connection, integration: str, report: str, agent: str, *, limit: int) -> list[Row]:

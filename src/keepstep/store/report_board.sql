@@ -81,7 +81,10 @@ HAVING grouping(round) = 1 OR round BETWEEN 0 AND %(rounds)s - 1
 ORDER BY type, round NULLS FIRST
 
 -- name: agents
-SELECT code, name, enabled, updated_at, updated_by FROM keepstep.agents ORDER BY code
+SELECT a.code, a.name, a.enabled, a.updated_at, a.updated_by, coalesce(c.state, 'connected') AS state,
+       coalesce(c.paused_reason, c.refused_reason) AS reason, coalesce(c.own_credentials, false) AS own_credentials
+FROM keepstep.agents a LEFT JOIN keepstep.connections c ON c.integration = %(integration)s AND c.owner_id = a.code
+ORDER BY a.code
 
 -- name: history
 -- The newest runs of one report of one connection; among its newest runs of all kinds, so that no long history is read.

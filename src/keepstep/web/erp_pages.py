@@ -15,6 +15,7 @@ from keepstep.service.report_cells import PER_AGENT, SHARED, STATES, TITLES
 from keepstep.service.report_documents import report_document
 from keepstep.service.report_statistics import ROUNDS, Statistics
 from keepstep.service.sync_types import LEAST_MINUTES, MOST_MINUTES
+from keepstep.web.filters import address
 from keepstep.web.parameters import NO_NUL, Id
 from keepstep.web.rendering import Pages
 from keepstep.web.security import Admin, Operator, Viewer
@@ -66,7 +67,7 @@ def _board(routes: APIRouter, service: Service, pages: Pages) -> None:
     @routes.get("/cells/{report}")
     async def cell(request: Request, who: Viewer, report: _Report, agent: _Text = "") -> Response:
         if "hx-request" not in request.headers:
-            return RedirectResponse(f"{ERP_HOME}#sync-dashboard", 303)
+            return RedirectResponse(f"{ERP_HOME}{address({'search': agent})}#freshness", 303)
         view = await cell_view(service, report, agent)
         return pages.fragment(request, "erp_cell_drawer", who, view=view, cell=view.cell, sees=_sees(), **words)
 

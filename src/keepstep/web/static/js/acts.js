@@ -10,7 +10,7 @@
 //   data-why="..."   it cannot be pressed now, and this is why
 //
 // Fields: name="entities[]" gives a list, data-type="list" one of what commas part, type=number a number, a checkbox a
-// boolean; an empty one is left out, unless it says data-empty="null".
+// boolean; an empty one is left out, unless it says data-empty="null", or "text" for an empty text.
 import { ask } from "./dialogs.js";
 import { toast } from "./toasts.js";
 import { learn } from "./clock.js";
@@ -68,6 +68,8 @@ function fields(form) {
       body[name] = input.type === "number" || input.dataset.type === "number" ? Number(input.value) : input.value;
     } else if (input.dataset.empty === "null") {
       body[name] = null;
+    } else if (input.dataset.empty === "text") {
+      body[name] = "";
     }
   }
   return body;
