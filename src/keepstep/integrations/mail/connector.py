@@ -17,7 +17,7 @@ from keepstep.integrations.mail.reading import MailboxReading
 from keepstep.integrations.mail.refusals import FACTS
 from keepstep.integrations.mail.session import Account, Session, Timeouts
 from keepstep.integrations.probing import PING_PATIENCE, Seen, failed_check, good_check
-from keepstep.model.errors import UpstreamError
+from keepstep.model.errors import Permanent, UpstreamError
 from keepstep.model.integration import Check, Entity, Mode, Page, Ping, Reading
 from keepstep.reliability.clock import Clock, SystemClock
 from keepstep.reliability.pacing import Pacer, Pacing
