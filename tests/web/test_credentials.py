@@ -95,7 +95,7 @@ async def test_what_the_integration_does_not_take_is_refused(site: Served, body:
 
 async def test_an_unknown_integration_has_no_credentials(site: Served) -> None:
     answer = await site.admin.put(PATH.replace("doorloop", "nothing"), json=VALUES)
-    assert (answer.status_code, answer.json()["fix"]) == (404, "Known are: doorloop.")
+    assert (answer.status_code, answer.json()["fix"]) == (404, "Known are: doorloop, erp.")
 
 
 async def test_credentials_of_the_environment_are_locked(dsn: str, tmp_path: Path) -> None:
