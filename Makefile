@@ -13,9 +13,9 @@ help: ## show this menu
 demo: .venv/.run ## see it work: an emulated DoorLoop arrives in a real PostgreSQL
 	@exec .venv/bin/keepstep demo $(ARGS)
 
-test: .venv/.dev ## run the tests, two at a time (some: make test ARGS=tests/unit)
+test: .venv/.dev ## run the tests, three at a time (some: make test ARGS=tests/unit)
 	@.venv/bin/python tools/system_parts.py
-	@.venv/bin/python -m pytest -n 2 $(ARGS)
+	@.venv/bin/python -m pytest -n 3 --dist worksteal $(ARGS)
 
 check: .venv/.dev ## everything that CI checks besides the tests
 	@.venv/bin/ruff check
