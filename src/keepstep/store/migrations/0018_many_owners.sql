@@ -49,14 +49,14 @@ CREATE TRIGGER run_tells_of_struggle AFTER UPDATE ON keepstep.runs FOR EACH ROW 
     OR NEW.state IN ('failed', 'waiting') AND NEW.error ->> 'kind' IN ('transient', 'breaker-open')))
     EXECUTE FUNCTION keepstep.run_tells_of_struggle();
 
--- As before (0004), but what struggles has a queue of its own. What somebody waits for comes first there too.
+-- As before (0017), but what struggles has a queue of its own. What somebody waits for comes first there too.
 CREATE OR REPLACE FUNCTION keepstep.enqueue(run_ids bigint[]) RETURNS bigint
 LANGUAGE sql AS $$
     WITH added AS (
         INSERT INTO keepstep_queue.procrastinate_jobs (queue_name, priority, task_name, lock, queueing_lock, args)
         SELECT CASE WHEN g.connection_id IS NOT NULL THEN 'struggling'
-                    WHEN r.trigger = 'manual' THEN 'interactive' WHEN r.mode = 'backfill' THEN 'full' ELSE 'scheduled' END,
-               CASE WHEN r.trigger = 'manual' THEN 100 WHEN g.connection_id IS NOT NULL THEN 5 WHEN r.mode = 'backfill' THEN 10 ELSE 50 END,
+                    WHEN r.trigger = 'manual' THEN 'interactive' WHEN r.mode = 'backfill' AND r.trigger <> 'schedule' THEN 'full' ELSE 'scheduled' END,
+               CASE WHEN r.trigger = 'manual' THEN 100 WHEN g.connection_id IS NOT NULL THEN 5 WHEN r.mode = 'backfill' AND r.trigger <> 'schedule' THEN 10 ELSE 50 END,
                'keepstep.run', 'connection/' || r.connection_id, 'run/' || r.id, jsonb_build_object('run_id', r.id)
         FROM keepstep.runs r LEFT JOIN keepstep.struggling g ON g.connection_id = r.connection_id WHERE r.id = ANY (run_ids) AND r.state = 'queued' ORDER BY r.id
         ON CONFLICT (queueing_lock) WHERE status = 'todo' DO NOTHING
@@ -69,7 +69,7 @@ LANGUAGE sql AS $$
     SELECT coalesce(sum(n), 0)::bigint FROM told
 $$;
 
--- As before (0011), but for the same queue.
+-- As before (0017), but for the same queue.
 CREATE OR REPLACE FUNCTION keepstep.dispatch_due(
     batch integer DEFAULT 1000, moment timestamptz DEFAULT now(),
     OUT started bigint[], OUT skipped bigint[], OUT more boolean, OUT next_due timestamptz)
@@ -95,7 +95,7 @@ BEGIN
     IF claimed <> '{}' THEN
         WITH due AS MATERIALIZED (
             SELECT s.id, s.connection_id, s.entities, s.full_at_hour_utc, t.place, t.due_at,
-                   s.sync_type IS NOT NULL AND t.delta_at <= moment AS is_patient,
+                   s.sync_type IS NOT NULL AND t.delta_at <= moment AS is_patient, s.sync_type IS NOT NULL AS is_whole,
                    CASE WHEN s.full_at_hour_utc IS NOT NULL THEN t.full_at END AS full_at,
                    CASE WHEN t.delta_at > moment THEN t.delta_at
                         ELSE keepstep.next_slot(moment, s.anchor_at, s.interval_seconds) END AS delta_at,
@@ -106,12 +106,12 @@ BEGIN
             -- In the order of connections: two callers that meet at the same ones cannot lock each other out.
             INSERT INTO keepstep.runs (connection_id, mode, dry_run, trigger, entities, state, in_queue, schedule_id,
                                        planned_at, caught_up, created_at, queued_at)
-            SELECT d.connection_id, CASE WHEN d.is_full THEN 'backfill' ELSE 'delta' END, false,
+            SELECT d.connection_id, CASE WHEN d.is_full OR d.is_whole THEN 'backfill' ELSE 'delta' END, false,
                    CASE WHEN d.is_full THEN 'nightly' ELSE 'schedule' END, d.entities, 'queued', true, d.id,
                    d.due_at, d.is_full AND extract(hour FROM moment AT TIME ZONE 'UTC') <> d.full_at_hour_utc, moment, moment
             FROM due d ORDER BY d.connection_id, d.is_full DESC, d.due_at
             ON CONFLICT (connection_id) WHERE state IN ('queued', 'running', 'waiting') DO NOTHING
-            RETURNING id, schedule_id, connection_id, mode
+            RETURNING id, schedule_id, connection_id, trigger
         ), moved AS (
             UPDATE keepstep.schedule_times t
             SET delta_at = n.delta_at, full_at = n.full_at, due_at = least(n.delta_at, n.full_at)
@@ -129,8 +129,8 @@ BEGIN
             WHERE t.ctid = n.place
         ), added AS (
             INSERT INTO keepstep_queue.procrastinate_jobs (queue_name, priority, task_name, lock, queueing_lock, args)
-            SELECT CASE WHEN g.connection_id IS NOT NULL THEN 'struggling' WHEN q.mode = 'backfill' THEN 'full' ELSE 'scheduled' END,
-                   CASE WHEN g.connection_id IS NOT NULL THEN 5 WHEN q.mode = 'backfill' THEN 10 ELSE 50 END,
+            SELECT CASE WHEN g.connection_id IS NOT NULL THEN 'struggling' WHEN q.trigger = 'nightly' THEN 'full' ELSE 'scheduled' END,
+                   CASE WHEN g.connection_id IS NOT NULL THEN 5 WHEN q.trigger = 'nightly' THEN 10 ELSE 50 END,
                    'keepstep.run', 'connection/' || q.connection_id, 'run/' || q.id, ('{"run_id": ' || q.id || '}')::jsonb
             FROM queued q LEFT JOIN keepstep.struggling g ON g.connection_id = q.connection_id
             RETURNING id, queue_name
