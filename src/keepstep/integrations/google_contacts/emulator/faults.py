@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 
 from keepstep.integrations.emulation.answers import Answer
 from keepstep.integrations.emulation.faults import ApiFault, retry_headers
+from keepstep.integrations.emulation.grants import SIGN_IN_PAGE
 from keepstep.integrations.google_contacts.emulator import answers
 
 KINDS: Mapping[str, tuple[str, ...]] = {
@@ -63,7 +64,7 @@ def answered(fault: Fault, now: float) -> Answer | None:
     """The whole answer of a fault that needs no data; None for the other kinds."""
     match fault.kind:
         case "html":
-            return answers.WEB_PAGE
+            return SIGN_IN_PAGE
         case "expired":
             return answers.expired(fault.variant)
         case "usage-limit":

@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 
 from keepstep.integrations.emulation.answers import Answer
 from keepstep.integrations.emulation.faults import ApiFault, retry_headers
+from keepstep.integrations.emulation.grants import SIGN_IN_PAGE
 from keepstep.integrations.mail.gmail.emulator import answers
 
 KINDS: Mapping[str, tuple[str, ...]] = {
@@ -49,7 +50,7 @@ def answered(fault: Fault, now: float) -> Answer | None:
     headers = retry_headers(fault.retry_after, fault.retry_after_as, now)
     match fault.kind:
         case "html":
-            return answers.WEB_PAGE
+            return SIGN_IN_PAGE
         case "usage-limit":
             words = "Quota exceeded." if fault.variant == "dailyLimitExceeded" else "User-rate limit exceeded."
             return answers.error(403, words, fault.variant, domain="usageLimits", headers=headers)
