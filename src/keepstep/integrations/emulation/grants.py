@@ -11,13 +11,19 @@ from urllib.parse import urlencode
 
 import msgspec
 
-from keepstep.integrations.emulation.answers import Answer
+from keepstep.integrations.emulation.answers import HTML, Answer
 
 CODE_SECONDS = 600.0
 DAY = 86400.0
 CONSENT_PATHS = ("/o/oauth2/auth", "/o/oauth2/v2/auth")
 TOKEN_PATH = "/token"  # noqa: S105 - a path
 REVOKE_PATHS = ("/revoke", "/o/oauth2/revoke")
+SIGN_IN_PAGE = Answer(
+    200,
+    b'<!doctype html><html><head><meta charset="utf-8"><title>Sign in - Google Accounts</title></head>'
+    b"<body><p>Sign in to continue</p></body></html>",
+    HTML,
+)
 _GONE = "Token has been expired or revoked."
 
 

@@ -4,6 +4,23 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields, replace
 from typing import Any, Self
 
+CONSENT_CHOICES: Mapping[str, tuple[str, ...]] = {
+    "consent": ("allow", "deny", "partial"),
+    "expires_in_as": ("number", "text", "absent"),
+}
+CONSENT_MEANINGS: Mapping[str, str] = {
+    "client_id": "The application that may ask for consent.",
+    "client_secret": "Its secret.",
+    "access_token": "An access token that is valid from the start, for ever.",
+    "refresh_token": "A refresh token that is valid from the start.",
+    "access_token_s": "How long an access token that is issued lasts.",
+    "refresh_token_days": "How long a refresh token lasts, as in testing; 0 for ever.",
+    "rotate_refresh_tokens": "Give another refresh token with every refresh.",
+    "expires_in_as": "How the end of an access token is told.",
+    "consent": "What the person does who is asked.",
+}
+"""The switches of an emulator that has ``Grants``."""
+
 
 @dataclass(frozen=True, slots=True)
 class Switches:

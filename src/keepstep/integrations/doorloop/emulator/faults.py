@@ -4,27 +4,11 @@ import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from typing import ClassVar
 
 from keepstep.integrations.doorloop.emulator.answers import APP_SHELL, README_PAGE, message
 from keepstep.integrations.emulation.answers import Answer
 from keepstep.integrations.emulation.faults import HEADER_STYLES, ApiFault, limit_headers, retry_headers
-
-KINDS: Mapping[str, tuple[str, ...]] = {
-    "status": (),
-    "html": (),
-    "readme": (),
-    "reset": ("rst", "close"),
-    "hang": (),
-    "latency": (),
-    "truncate": ("connection", "body"),
-    "empty": (),
-    "envelope": ("items", "list", "null", "total-text", "no-total", "no-data", "wrapped"),
-    "repeat": (),
-    "bad-json": (),
-    "bad-utf8": (),
-    "shift": ("rename", "replace"),
-}
-"""Kind -> its variants, the first being the default. A kind may also be a status: ``429``, ``503``."""
 
 _TOTAL = re.compile(rb'"total":\s*(\d+)')
 _MESSAGES = {
@@ -40,7 +24,22 @@ class Fault(ApiFault):
     ``rows``: how many records a shift moves. ``headers``: which family of rate limit headers a status comes with.
     """
 
-    KINDS = KINDS
+    KINDS: ClassVar[Mapping[str, tuple[str, ...]]] = {
+        "status": (),
+        "html": (),
+        "readme": (),
+        "reset": ("rst", "close"),
+        "hang": (),
+        "latency": (),
+        "truncate": ("connection", "body"),
+        "empty": (),
+        "envelope": ("items", "list", "null", "total-text", "no-total", "no-data", "wrapped"),
+        "repeat": (),
+        "bad-json": (),
+        "bad-utf8": (),
+        "shift": ("rename", "replace"),
+    }
+
     entity: str | None = None
     page: int | None = None
     headers: str = "none"

@@ -2,15 +2,9 @@
 
 from typing import Any
 
-from keepstep.integrations.emulation.answers import HTML, Answer
+from keepstep.integrations.emulation.answers import Answer
 from keepstep.integrations.google_contacts.emulator.people import encode
 
-WEB_PAGE = Answer(
-    200,
-    b'<!doctype html><html><head><meta charset="utf-8"><title>Sign in - Google Accounts</title></head>'
-    b"<body><p>Sign in to continue</p></body></html>",
-    HTML,
-)
 _STATUS = {
     400: "INVALID_ARGUMENT", 401: "UNAUTHENTICATED", 403: "PERMISSION_DENIED", 404: "NOT_FOUND",
     410: "FAILED_PRECONDITION", 429: "RESOURCE_EXHAUSTED", 500: "INTERNAL", 503: "UNAVAILABLE",

@@ -3,29 +3,12 @@
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from typing import ClassVar
 
 from keepstep.integrations.emulation.answers import Answer
 from keepstep.integrations.emulation.faults import ApiFault, retry_headers
+from keepstep.integrations.emulation.grants import SIGN_IN_PAGE
 from keepstep.integrations.google_contacts.emulator import answers
-
-KINDS: Mapping[str, tuple[str, ...]] = {
-    "status": (),
-    "expired": ("400", "400-failed-precondition", "410", "410-bare"),
-    "usage-limit": (),
-    "disabled": (),
-    "html": (),
-    "reset": ("rst", "close"),
-    "hang": (),
-    "latency": (),
-    "truncate": ("connection", "body"),
-    "envelope": ("items", "list", "null", "token-number", "total-text", "wrapped"),
-    "repeat": (),
-    "no-sync-token": (),
-    "bad-json": (),
-    "bad-utf8": (),
-    "shift": (),
-}
-"""Kind -> its variants, the first being the default. A kind may also be a status: ``429``, ``503``."""
 
 _MESSAGES = {
     400: "Request contains an invalid argument.", 403: "The caller does not have permission.",
@@ -43,7 +26,24 @@ class Fault(ApiFault):
     ``rows``: how many people a shift moves.
     """
 
-    KINDS = KINDS
+    KINDS: ClassVar[Mapping[str, tuple[str, ...]]] = {
+        "status": (),
+        "expired": ("400", "400-failed-precondition", "410", "410-bare"),
+        "usage-limit": (),
+        "disabled": (),
+        "html": (),
+        "reset": ("rst", "close"),
+        "hang": (),
+        "latency": (),
+        "truncate": ("connection", "body"),
+        "envelope": ("items", "list", "null", "token-number", "total-text", "wrapped"),
+        "repeat": (),
+        "no-sync-token": (),
+        "bad-json": (),
+        "bad-utf8": (),
+        "shift": (),
+    }
+
     path: str | None = "connections"
     page: int | None = None
     account: str | None = None
@@ -63,7 +63,7 @@ def answered(fault: Fault, now: float) -> Answer | None:
     """The whole answer of a fault that needs no data; None for the other kinds."""
     match fault.kind:
         case "html":
-            return answers.WEB_PAGE
+            return SIGN_IN_PAGE
         case "expired":
             return answers.expired(fault.variant)
         case "usage-limit":

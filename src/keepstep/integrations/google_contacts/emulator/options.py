@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from keepstep.integrations.emulation.options import Switches
+from keepstep.integrations.emulation.options import CONSENT_CHOICES, CONSENT_MEANINGS, Switches
 
 MAX_PEOPLE = 1 << 22
 SEED_FIELDS = frozenset({"seed", "people", "no_identifier_percent", "undocumented_fields"})
@@ -18,23 +18,14 @@ CHOICES: Mapping[str, tuple[str, ...]] = {
     "changes_since": ("first-page", "last-page"),
     "quota_hint": ("none", "retry-after", "window-start"),
     "totals": ("both", "items", "people", "none"),
-    "consent": ("allow", "deny", "partial"),
-    "expires_in_as": ("number", "text", "absent"),
+    **CONSENT_CHOICES,
 }
 
 MEANINGS: Mapping[str, str] = {
     "people": "How many people each account has.",
     "no_identifier_percent": "How many of them have neither e-mail address nor phone number.",
     "account": "Whose account it is when nobody is named.",
-    "client_id": "The application that may ask for consent.",
-    "client_secret": "Its secret.",
-    "access_token": "An access token that is valid from the start, for ever.",
-    "refresh_token": "A refresh token that is valid from the start.",
-    "access_token_s": "How long an access token that is issued lasts.",
-    "refresh_token_days": "How long a refresh token lasts, as in testing; 0 for ever.",
-    "rotate_refresh_tokens": "Give another refresh token with every refresh.",
-    "expires_in_as": "How the end of an access token is told.",
-    "consent": "What the person does who is asked.",
+    **CONSENT_MEANINGS,
     "expired_as": "What an expired sync token is answered with.",
     "sync_token_days": "How long a sync token lasts, from its full reading on.",
     "changes_since": "Which moment of a reading its sync token stands for.",

@@ -2,26 +2,12 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from typing import ClassVar
 
 from keepstep.integrations.emulation.answers import Answer
 from keepstep.integrations.emulation.faults import ApiFault, retry_headers
+from keepstep.integrations.emulation.grants import SIGN_IN_PAGE
 from keepstep.integrations.mail.gmail.emulator import answers
-
-KINDS: Mapping[str, tuple[str, ...]] = {
-    "status": (),
-    "usage-limit": ("userRateLimitExceeded", "rateLimitExceeded", "dailyLimitExceeded"),
-    "disabled": (),
-    "scope": (),
-    "html": (),
-    "reset": ("rst", "close"),
-    "hang": (),
-    "latency": (),
-    "truncate": ("connection", "body"),
-    "envelope": ("nameless", "other-messages", "null", "no-parts", "list"),
-    "repeat": (),
-    "bad-json": (),
-}
-"""Kind -> its variants, the first being the default. A kind may also be a status: ``429``, ``503``."""
 
 _MESSAGES = {
     400: ("Bad Request", "badRequest"), 401: ("Invalid Credentials", "authError"),
@@ -37,7 +23,20 @@ class Fault(ApiFault):
     ``token``.
     """
 
-    KINDS = KINDS
+    KINDS: ClassVar[Mapping[str, tuple[str, ...]]] = {
+        "status": (),
+        "usage-limit": ("userRateLimitExceeded", "rateLimitExceeded", "dailyLimitExceeded"),
+        "disabled": (),
+        "scope": (),
+        "html": (),
+        "reset": ("rst", "close"),
+        "hang": (),
+        "latency": (),
+        "truncate": ("connection", "body"),
+        "envelope": ("nameless", "other-messages", "null", "no-parts", "list"),
+        "repeat": (),
+        "bad-json": (),
+    }
 
     def fits(self, path: str) -> bool:
         """Whether a request is one that this fault waits for."""
@@ -49,7 +48,7 @@ def answered(fault: Fault, now: float) -> Answer | None:
     headers = retry_headers(fault.retry_after, fault.retry_after_as, now)
     match fault.kind:
         case "html":
-            return answers.WEB_PAGE
+            return SIGN_IN_PAGE
         case "usage-limit":
             words = "Quota exceeded." if fault.variant == "dailyLimitExceeded" else "User-rate limit exceeded."
             return answers.error(403, words, fault.variant, domain="usageLimits", headers=headers)

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from keepstep.integrations.emulation.options import Switches
+from keepstep.integrations.emulation.options import CONSENT_CHOICES, CONSENT_MEANINGS, Switches
 
 MOST_MESSAGES = 1 << 20
 SEED_FIELDS = frozenset({"seed", "messages", "odd_messages", "message_bytes"})
@@ -18,8 +18,7 @@ CHOICES: Mapping[str, tuple[str, ...]] = {
     "history_lost_as": ("404", "400"),
     "batch_order": ("shuffled", "kept"),
     "int64_as": ("text", "number"),
-    "consent": ("allow", "deny", "partial"),
-    "expires_in_as": ("number", "text", "absent"),
+    **CONSENT_CHOICES,
 }
 
 MEANINGS: Mapping[str, str] = {
@@ -27,15 +26,7 @@ MEANINGS: Mapping[str, str] = {
     "odd_messages": "Make some of them malformed, as in every real mailbox.",
     "message_bytes": "Make each message larger by about so much.",
     "account": "Whose mailbox it is.",
-    "client_id": "The application that may ask for consent.",
-    "client_secret": "Its secret.",
-    "access_token": "An access token that is valid from the start, for ever.",
-    "refresh_token": "A refresh token that is valid from the start.",
-    "access_token_s": "How long an access token that is issued lasts.",
-    "refresh_token_days": "How long a refresh token lasts, as in testing; 0 for ever.",
-    "rotate_refresh_tokens": "Give another refresh token with every refresh.",
-    "expires_in_as": "How the end of an access token is told.",
-    "consent": "What the person does who is asked.",
+    **CONSENT_MEANINGS,
     "throttle_as": "The status of too many requests.",
     "throttle_reason": "Its reason.",
     "throttle_hint": "Whether it says how long to wait, and where.",
