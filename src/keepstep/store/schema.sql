@@ -8,7 +8,7 @@ CREATE FUNCTION keepstep.auto_sync_bounds(integration text, OUT least_minutes in
 BEGIN
     CASE integration
         WHEN 'mail' THEN least_minutes := 5; most_minutes := 1440; entities := '{messages}';
-        WHEN 'google_contacts' THEN least_minutes := 60; most_minutes := 43200; entities := '{connections}';
+        WHEN 'google_contacts' THEN least_minutes := 60; most_minutes := 43200; entities := '{connections,contacts}';
         ELSE RAISE invalid_parameter_value USING
             MESSAGE = format('Users have no auto-sync of %s.', integration), HINT = 'Give mail or google_contacts.';
     END CASE;
@@ -424,6 +424,14 @@ CREATE FUNCTION keepstep.set_back(seconds numeric, moment timestamp with time zo
     UPDATE keepstep.runs SET due_at = due_at - seconds * interval '1 second' WHERE state = 'waiting' AND due_at > moment
 $$;
 
+CREATE FUNCTION keepstep.shows(owner text) RETURNS boolean
+    LANGUAGE sql STABLE
+    AS $$
+    SELECT owner IS NULL OR NOT row_security_active('keepstep.connections'::regclass)
+        OR owner = coalesce(nullif(current_setting('keepstep.owner', true), ''),
+                            nullif(current_setting('request.jwt.claims', true), '')::jsonb ->> 'sub')
+$$;
+
 CREATE FUNCTION keepstep.sync_type_is_edited() RETURNS trigger
     LANGUAGE plpgsql
     AS $$
@@ -736,7 +744,7 @@ COMMENT ON COLUMN keepstep.runs.waits IS 'waits for the breaker in a row, withou
 
 COMMENT ON COLUMN keepstep.runs.counted IS 'whether its end is part of keepstep.totals already';
 
-CREATE VIEW keepstep.audit_events AS
+CREATE VIEW keepstep.audit_events WITH (security_barrier='true') AS
  SELECT
         CASE e.type
             WHEN 'run-started'::text THEN 'SYNC_STARTED'::text
@@ -754,7 +762,7 @@ CREATE VIEW keepstep.audit_events AS
    FROM ((keepstep.events e
      JOIN keepstep.runs r ON ((r.id = e.run_id)))
      JOIN keepstep.connections c ON ((c.id = e.connection_id)))
-  WHERE (e.type = ANY (ARRAY['run-started'::text, 'run-finished'::text, 'run-failed'::text]));
+  WHERE ((e.type = ANY (ARRAY['run-started'::text, 'run-finished'::text, 'run-failed'::text])) AND keepstep.shows(c.owner_id));
 
 CREATE TABLE keepstep.run_entities (
     run_id bigint NOT NULL,
@@ -781,7 +789,7 @@ CREATE TABLE keepstep.run_entities (
     CONSTRAINT run_entities_state_check CHECK ((state = ANY (ARRAY['pending'::text, 'running'::text, 'succeeded'::text, 'failed'::text, 'held'::text, 'stopped'::text, 'crashed'::text])))
 );
 
-CREATE VIEW keepstep.auto_sync_history AS
+CREATE VIEW keepstep.auto_sync_history WITH (security_barrier='true') AS
  SELECT c.owner_id AS user_id,
     c.integration,
     r.id AS run_id,
@@ -806,7 +814,8 @@ CREATE VIEW keepstep.auto_sync_history AS
             (COALESCE(sum(n.deleted), (0)::numeric))::bigint AS deleted,
             (COALESCE(sum(n.dead_lettered), (0)::numeric))::bigint AS dead_lettered
            FROM keepstep.run_entities n
-          WHERE (n.run_id = r.id)) e);
+          WHERE (n.run_id = r.id)) e)
+  WHERE keepstep.shows(c.owner_id);
 
 CREATE TABLE keepstep.schedules (
     id bigint NOT NULL,
@@ -833,14 +842,14 @@ COMMENT ON COLUMN keepstep.schedules.env_locked IS 'what the environment of the 
 
 COMMENT ON COLUMN keepstep.schedules.sync_type IS 'keepstep.sync_settings says its interval and whether it is enabled';
 
-CREATE VIEW keepstep.auto_sync_jobs AS
+CREATE VIEW keepstep.auto_sync_jobs WITH (security_barrier='true') AS
  SELECT c.owner_id AS user_id,
     (ceil(((s.interval_seconds)::numeric / 60.0)))::integer AS interval_minutes,
     s.created_at,
     s.updated_at
    FROM (keepstep.schedules s
      JOIN keepstep.connections c ON ((c.id = s.connection_id)))
-  WHERE ((c.integration = 'mail'::text) AND (c.owner_id IS NOT NULL) AND (s.name = ''::text) AND s.enabled);
+  WHERE ((c.integration = 'mail'::text) AND (c.owner_id IS NOT NULL) AND (s.name = ''::text) AND s.enabled AND keepstep.shows(c.owner_id));
 
 CREATE TABLE keepstep.checkpoints (
     connection_id bigint NOT NULL,
@@ -1593,6 +1602,8 @@ ALTER TABLE ONLY keepstep.sessions
 ALTER TABLE ONLY keepstep.struggling
     ADD CONSTRAINT struggling_connection_id_fkey FOREIGN KEY (connection_id) REFERENCES keepstep.connections(id) ON DELETE CASCADE;
 
+ALTER TABLE keepstep.alerts ENABLE ROW LEVEL SECURITY;
+
 ALTER TABLE keepstep.checkpoints ENABLE ROW LEVEL SECURITY;
 
 ALTER TABLE keepstep.connections ENABLE ROW LEVEL SECURITY;
@@ -1605,9 +1616,13 @@ ALTER TABLE keepstep.error_groups ENABLE ROW LEVEL SECURITY;
 
 ALTER TABLE keepstep.events ENABLE ROW LEVEL SECURITY;
 
+ALTER TABLE keepstep.health_history ENABLE ROW LEVEL SECURITY;
+
 ALTER TABLE keepstep.held_deletions ENABLE ROW LEVEL SECURITY;
 
 ALTER TABLE keepstep.held_keys ENABLE ROW LEVEL SECURITY;
+
+CREATE POLICY keepstep_owner ON keepstep.alerts USING (((connection_id IS NULL) OR keepstep.is_visible(connection_id)));
 
 CREATE POLICY keepstep_owner ON keepstep.checkpoints USING (keepstep.is_visible(connection_id));
 
@@ -1621,15 +1636,25 @@ CREATE POLICY keepstep_owner ON keepstep.error_groups USING (keepstep.is_visible
 
 CREATE POLICY keepstep_owner ON keepstep.events USING (keepstep.is_visible(connection_id));
 
+CREATE POLICY keepstep_owner ON keepstep.health_history USING (keepstep.is_visible(connection_id));
+
 CREATE POLICY keepstep_owner ON keepstep.held_deletions USING (keepstep.is_visible(connection_id));
 
 CREATE POLICY keepstep_owner ON keepstep.held_keys USING ((EXISTS ( SELECT
    FROM keepstep.runs r
   WHERE (r.id = held_keys.run_id))));
 
+CREATE POLICY keepstep_owner ON keepstep.limits USING (keepstep.is_visible(connection_id));
+
 CREATE POLICY keepstep_owner ON keepstep.locks USING (keepstep.is_visible(connection_id));
 
 CREATE POLICY keepstep_owner ON keepstep.owner_standing USING (keepstep.is_visible(connection_id));
+
+CREATE POLICY keepstep_owner ON keepstep.pings USING (keepstep.is_visible(connection_id));
+
+CREATE POLICY keepstep_owner ON keepstep.rate_samples USING (keepstep.is_visible(connection_id));
+
+CREATE POLICY keepstep_owner ON keepstep.request_minutes USING (keepstep.is_visible(connection_id));
 
 CREATE POLICY keepstep_owner ON keepstep.run_entities USING ((EXISTS ( SELECT
    FROM keepstep.runs r
@@ -1637,18 +1662,36 @@ CREATE POLICY keepstep_owner ON keepstep.run_entities USING ((EXISTS ( SELECT
 
 CREATE POLICY keepstep_owner ON keepstep.runs USING (keepstep.is_visible(connection_id));
 
+CREATE POLICY keepstep_owner ON keepstep.schedule_times USING ((EXISTS ( SELECT
+   FROM keepstep.schedules s
+  WHERE (s.id = schedule_times.schedule_id))));
+
 CREATE POLICY keepstep_owner ON keepstep.schedules USING (keepstep.is_visible(connection_id));
 
+CREATE POLICY keepstep_owner ON keepstep.schema_fields USING (keepstep.is_visible(connection_id));
+
 CREATE POLICY keepstep_owner ON keepstep.struggling USING (keepstep.is_visible(connection_id));
+
+ALTER TABLE keepstep.limits ENABLE ROW LEVEL SECURITY;
 
 ALTER TABLE keepstep.locks ENABLE ROW LEVEL SECURITY;
 
 ALTER TABLE keepstep.owner_standing ENABLE ROW LEVEL SECURITY;
 
+ALTER TABLE keepstep.pings ENABLE ROW LEVEL SECURITY;
+
+ALTER TABLE keepstep.rate_samples ENABLE ROW LEVEL SECURITY;
+
+ALTER TABLE keepstep.request_minutes ENABLE ROW LEVEL SECURITY;
+
 ALTER TABLE keepstep.run_entities ENABLE ROW LEVEL SECURITY;
 
 ALTER TABLE keepstep.runs ENABLE ROW LEVEL SECURITY;
 
+ALTER TABLE keepstep.schedule_times ENABLE ROW LEVEL SECURITY;
+
 ALTER TABLE keepstep.schedules ENABLE ROW LEVEL SECURITY;
+
+ALTER TABLE keepstep.schema_fields ENABLE ROW LEVEL SECURITY;
 
 ALTER TABLE keepstep.struggling ENABLE ROW LEVEL SECURITY;
