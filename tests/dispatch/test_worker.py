@@ -178,20 +178,21 @@ async def test_a_run_that_must_wait_gives_its_worker_back_and_goes_on_when_it_is
 async def test_runs_of_several_connections_go_on_side_by_side_and_a_manual_one_never_waits(
     sync: Sync, processes: Workers
 ) -> None:
-    processes.keys = ("one", "two", "three", "four")
+    hanging = ["one", "two", "three", "four", "five"]  # in both places, parked beside them, and one that waits
+    processes.keys = (*hanging, "six")
     sync.upstream.fault("hang", entity="leases", page=2, forever=True)
     worker = await processes.start(concurrency=2)
-    await sync.sql("INSERT INTO keepstep.connections (integration) SELECT unnest(ARRAY['one', 'two', 'three'])")
+    await sync.sql("INSERT INTO keepstep.connections (integration) SELECT unnest(%s::text[])", hanging)
     await sync.sql(
         "INSERT INTO keepstep.runs (connection_id, mode, dry_run, trigger, entities, state, in_queue)"
         " SELECT id, 'backfill', false, 'schedule', '{leases}', 'queued', true FROM keepstep.connections"
     )
     await sync.sql("SELECT keepstep.enqueue(array_agg(id)) FROM keepstep.runs")
-    await worker.until("page", 2)
-    manual = await processes.enqueue("owners", key="four")
+    await worker.until("page", 4)
+    manual = await processes.enqueue("owners", key="six")
     assert (await processes.ended(manual)).result == "succeeded"
     states = await sync.sql("SELECT state FROM keepstep.runs WHERE trigger = 'schedule' ORDER BY id")
-    assert [row["state"] for row in states] == ["running", "running", "queued"]
+    assert [row["state"] for row in states] == [*["running"] * 4, "queued"]
     sync.upstream.clear_faults()
-    await asyncio.gather(*(processes.ended(run) for run in range(1, 4)))
+    await asyncio.gather(*(processes.ended(run) for run in range(1, 6)))
     await until(processes.is_empty)

@@ -129,7 +129,7 @@ BEGIN
     IF claimed <> '{}' THEN
         WITH due AS MATERIALIZED (
             SELECT s.id, s.connection_id, s.entities, s.full_at_hour_utc, t.place, t.due_at,
-                   s.sync_type IS NOT NULL AND t.delta_at <= moment AS is_patient,
+                   s.sync_type IS NOT NULL AND t.delta_at <= moment AS is_patient, s.sync_type IS NOT NULL AS is_whole,
                    CASE WHEN s.full_at_hour_utc IS NOT NULL THEN t.full_at END AS full_at,
                    CASE WHEN t.delta_at > moment THEN t.delta_at
                         ELSE keepstep.next_slot(moment, s.anchor_at, s.interval_seconds) END AS delta_at,
@@ -140,12 +140,12 @@ BEGIN
             -- In the order of connections: two callers that meet at the same ones cannot lock each other out.
             INSERT INTO keepstep.runs (connection_id, mode, dry_run, trigger, entities, state, in_queue, schedule_id,
                                        planned_at, caught_up, created_at, queued_at)
-            SELECT d.connection_id, CASE WHEN d.is_full THEN 'backfill' ELSE 'delta' END, false,
+            SELECT d.connection_id, CASE WHEN d.is_full OR d.is_whole THEN 'backfill' ELSE 'delta' END, false,
                    CASE WHEN d.is_full THEN 'nightly' ELSE 'schedule' END, d.entities, 'queued', true, d.id,
                    d.due_at, d.is_full AND extract(hour FROM moment AT TIME ZONE 'UTC') <> d.full_at_hour_utc, moment, moment
             FROM due d ORDER BY d.connection_id, d.is_full DESC, d.due_at
             ON CONFLICT (connection_id) WHERE state IN ('queued', 'running', 'waiting') DO NOTHING
-            RETURNING id, schedule_id, connection_id, mode
+            RETURNING id, schedule_id, connection_id, trigger
         ), moved AS (
             UPDATE keepstep.schedule_times t
             SET delta_at = n.delta_at, full_at = n.full_at, due_at = least(n.delta_at, n.full_at)
@@ -163,8 +163,8 @@ BEGIN
             WHERE t.ctid = n.place
         ), added AS (
             INSERT INTO keepstep_queue.procrastinate_jobs (queue_name, priority, task_name, lock, queueing_lock, args)
-            SELECT CASE WHEN g.connection_id IS NOT NULL THEN 'struggling' WHEN q.mode = 'backfill' THEN 'full' ELSE 'scheduled' END,
-                   CASE WHEN g.connection_id IS NOT NULL THEN 5 WHEN q.mode = 'backfill' THEN 10 ELSE 50 END,
+            SELECT CASE WHEN g.connection_id IS NOT NULL THEN 'struggling' WHEN q.trigger = 'nightly' THEN 'full' ELSE 'scheduled' END,
+                   CASE WHEN g.connection_id IS NOT NULL THEN 5 WHEN q.trigger = 'nightly' THEN 10 ELSE 50 END,
                    'keepstep.run', 'connection/' || q.connection_id, 'run/' || q.id, ('{"run_id": ' || q.id || '}')::jsonb
             FROM queued q LEFT JOIN keepstep.struggling g ON g.connection_id = q.connection_id
             RETURNING id, queue_name
@@ -189,8 +189,8 @@ CREATE FUNCTION keepstep.enqueue(run_ids bigint[]) RETURNS bigint
     WITH added AS (
         INSERT INTO keepstep_queue.procrastinate_jobs (queue_name, priority, task_name, lock, queueing_lock, args)
         SELECT CASE WHEN g.connection_id IS NOT NULL THEN 'struggling'
-                    WHEN r.trigger = 'manual' THEN 'interactive' WHEN r.mode = 'backfill' THEN 'full' ELSE 'scheduled' END,
-               CASE WHEN r.trigger = 'manual' THEN 100 WHEN g.connection_id IS NOT NULL THEN 5 WHEN r.mode = 'backfill' THEN 10 ELSE 50 END,
+                    WHEN r.trigger = 'manual' THEN 'interactive' WHEN r.mode = 'backfill' AND r.trigger <> 'schedule' THEN 'full' ELSE 'scheduled' END,
+               CASE WHEN r.trigger = 'manual' THEN 100 WHEN g.connection_id IS NOT NULL THEN 5 WHEN r.mode = 'backfill' AND r.trigger <> 'schedule' THEN 10 ELSE 50 END,
                'keepstep.run', 'connection/' || r.connection_id, 'run/' || r.id, jsonb_build_object('run_id', r.id)
         FROM keepstep.runs r LEFT JOIN keepstep.struggling g ON g.connection_id = r.connection_id WHERE r.id = ANY (run_ids) AND r.state = 'queued' ORDER BY r.id
         ON CONFLICT (queueing_lock) WHERE status = 'todo' DO NOTHING
@@ -542,6 +542,14 @@ BEGIN
 END
 $$;
 
+CREATE FUNCTION keepstep.shows(owner text) RETURNS boolean
+    LANGUAGE sql STABLE
+    AS $$
+    SELECT owner IS NULL OR NOT row_security_active('keepstep.connections'::regclass)
+        OR owner = coalesce(nullif(current_setting('keepstep.owner', true), ''),
+                            nullif(current_setting('request.jwt.claims', true), '')::jsonb ->> 'sub')
+$$;
+
 CREATE FUNCTION keepstep.spread(schedule_id bigint, interval_seconds integer) RETURNS interval
     LANGUAGE sql STABLE PARALLEL SAFE
     AS $$
@@ -878,7 +886,7 @@ COMMENT ON COLUMN keepstep.runs.waits IS 'waits for the breaker in a row, withou
 
 COMMENT ON COLUMN keepstep.runs.counted IS 'whether its end is part of keepstep.totals already';
 
-CREATE VIEW keepstep.audit_events AS
+CREATE VIEW keepstep.audit_events WITH (security_barrier='true') AS
  SELECT
         CASE e.type
             WHEN 'run-started'::text THEN 'SYNC_STARTED'::text
@@ -896,7 +904,7 @@ CREATE VIEW keepstep.audit_events AS
    FROM ((keepstep.events e
      JOIN keepstep.runs r ON ((r.id = e.run_id)))
      JOIN keepstep.connections c ON ((c.id = e.connection_id)))
-  WHERE (e.type = ANY (ARRAY['run-started'::text, 'run-finished'::text, 'run-failed'::text]));
+  WHERE ((e.type = ANY (ARRAY['run-started'::text, 'run-finished'::text, 'run-failed'::text])) AND keepstep.shows(c.owner_id));
 
 CREATE TABLE keepstep.run_entities (
     run_id bigint NOT NULL,
@@ -923,7 +931,7 @@ CREATE TABLE keepstep.run_entities (
     CONSTRAINT run_entities_state_check CHECK ((state = ANY (ARRAY['pending'::text, 'running'::text, 'succeeded'::text, 'failed'::text, 'held'::text, 'stopped'::text, 'crashed'::text])))
 );
 
-CREATE VIEW keepstep.auto_sync_history AS
+CREATE VIEW keepstep.auto_sync_history WITH (security_barrier='true') AS
  SELECT c.owner_id AS user_id,
     c.integration,
     r.id AS run_id,
@@ -948,7 +956,8 @@ CREATE VIEW keepstep.auto_sync_history AS
             (COALESCE(sum(n.deleted), (0)::numeric))::bigint AS deleted,
             (COALESCE(sum(n.dead_lettered), (0)::numeric))::bigint AS dead_lettered
            FROM keepstep.run_entities n
-          WHERE (n.run_id = r.id)) e);
+          WHERE (n.run_id = r.id)) e)
+  WHERE keepstep.shows(c.owner_id);
 
 CREATE TABLE keepstep.schedules (
     id bigint NOT NULL,
@@ -975,14 +984,14 @@ COMMENT ON COLUMN keepstep.schedules.env_locked IS 'what the environment of the 
 
 COMMENT ON COLUMN keepstep.schedules.sync_type IS 'keepstep.sync_settings says its interval and whether it is enabled';
 
-CREATE VIEW keepstep.auto_sync_jobs AS
+CREATE VIEW keepstep.auto_sync_jobs WITH (security_barrier='true') AS
  SELECT c.owner_id AS user_id,
     (ceil(((s.interval_seconds)::numeric / 60.0)))::integer AS interval_minutes,
     s.created_at,
     s.updated_at
    FROM (keepstep.schedules s
      JOIN keepstep.connections c ON ((c.id = s.connection_id)))
-  WHERE ((c.integration = 'mail'::text) AND (c.owner_id IS NOT NULL) AND (s.name = ''::text) AND s.enabled);
+  WHERE ((c.integration = 'mail'::text) AND (c.owner_id IS NOT NULL) AND (s.name = ''::text) AND s.enabled AND keepstep.shows(c.owner_id));
 
 CREATE TABLE keepstep.checkpoints (
     connection_id bigint NOT NULL,
@@ -1755,6 +1764,8 @@ ALTER TABLE ONLY keepstep.sessions
 ALTER TABLE ONLY keepstep.struggling
     ADD CONSTRAINT struggling_connection_id_fkey FOREIGN KEY (connection_id) REFERENCES keepstep.connections(id) ON DELETE CASCADE;
 
+ALTER TABLE keepstep.alerts ENABLE ROW LEVEL SECURITY;
+
 ALTER TABLE keepstep.checkpoints ENABLE ROW LEVEL SECURITY;
 
 ALTER TABLE keepstep.connections ENABLE ROW LEVEL SECURITY;
@@ -1767,9 +1778,13 @@ ALTER TABLE keepstep.error_groups ENABLE ROW LEVEL SECURITY;
 
 ALTER TABLE keepstep.events ENABLE ROW LEVEL SECURITY;
 
+ALTER TABLE keepstep.health_history ENABLE ROW LEVEL SECURITY;
+
 ALTER TABLE keepstep.held_deletions ENABLE ROW LEVEL SECURITY;
 
 ALTER TABLE keepstep.held_keys ENABLE ROW LEVEL SECURITY;
+
+CREATE POLICY keepstep_owner ON keepstep.alerts USING (((connection_id IS NULL) OR keepstep.is_visible(connection_id)));
 
 CREATE POLICY keepstep_owner ON keepstep.checkpoints USING (keepstep.is_visible(connection_id));
 
@@ -1783,15 +1798,25 @@ CREATE POLICY keepstep_owner ON keepstep.error_groups USING (keepstep.is_visible
 
 CREATE POLICY keepstep_owner ON keepstep.events USING (keepstep.is_visible(connection_id));
 
+CREATE POLICY keepstep_owner ON keepstep.health_history USING (keepstep.is_visible(connection_id));
+
 CREATE POLICY keepstep_owner ON keepstep.held_deletions USING (keepstep.is_visible(connection_id));
 
 CREATE POLICY keepstep_owner ON keepstep.held_keys USING ((EXISTS ( SELECT
    FROM keepstep.runs r
   WHERE (r.id = held_keys.run_id))));
 
+CREATE POLICY keepstep_owner ON keepstep.limits USING (keepstep.is_visible(connection_id));
+
 CREATE POLICY keepstep_owner ON keepstep.locks USING (keepstep.is_visible(connection_id));
 
 CREATE POLICY keepstep_owner ON keepstep.owner_standing USING (keepstep.is_visible(connection_id));
+
+CREATE POLICY keepstep_owner ON keepstep.pings USING (keepstep.is_visible(connection_id));
+
+CREATE POLICY keepstep_owner ON keepstep.rate_samples USING (keepstep.is_visible(connection_id));
+
+CREATE POLICY keepstep_owner ON keepstep.request_minutes USING (keepstep.is_visible(connection_id));
 
 CREATE POLICY keepstep_owner ON keepstep.run_entities USING ((EXISTS ( SELECT
    FROM keepstep.runs r
@@ -1799,18 +1824,36 @@ CREATE POLICY keepstep_owner ON keepstep.run_entities USING ((EXISTS ( SELECT
 
 CREATE POLICY keepstep_owner ON keepstep.runs USING (keepstep.is_visible(connection_id));
 
+CREATE POLICY keepstep_owner ON keepstep.schedule_times USING ((EXISTS ( SELECT
+   FROM keepstep.schedules s
+  WHERE (s.id = schedule_times.schedule_id))));
+
 CREATE POLICY keepstep_owner ON keepstep.schedules USING (keepstep.is_visible(connection_id));
 
+CREATE POLICY keepstep_owner ON keepstep.schema_fields USING (keepstep.is_visible(connection_id));
+
 CREATE POLICY keepstep_owner ON keepstep.struggling USING (keepstep.is_visible(connection_id));
+
+ALTER TABLE keepstep.limits ENABLE ROW LEVEL SECURITY;
 
 ALTER TABLE keepstep.locks ENABLE ROW LEVEL SECURITY;
 
 ALTER TABLE keepstep.owner_standing ENABLE ROW LEVEL SECURITY;
 
+ALTER TABLE keepstep.pings ENABLE ROW LEVEL SECURITY;
+
+ALTER TABLE keepstep.rate_samples ENABLE ROW LEVEL SECURITY;
+
+ALTER TABLE keepstep.request_minutes ENABLE ROW LEVEL SECURITY;
+
 ALTER TABLE keepstep.run_entities ENABLE ROW LEVEL SECURITY;
 
 ALTER TABLE keepstep.runs ENABLE ROW LEVEL SECURITY;
 
+ALTER TABLE keepstep.schedule_times ENABLE ROW LEVEL SECURITY;
+
 ALTER TABLE keepstep.schedules ENABLE ROW LEVEL SECURITY;
+
+ALTER TABLE keepstep.schema_fields ENABLE ROW LEVEL SECURITY;
 
 ALTER TABLE keepstep.struggling ENABLE ROW LEVEL SECURITY;
