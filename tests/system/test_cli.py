@@ -64,7 +64,7 @@ def alone() -> Iterator[Keepstep]:
         ("run doorloop --nosuch", "No such option"),
         ("check doorloop nosuch", "Known are: owners"),
         ("ping google_contacts", "For example: --owner ana"),
-        ("run mail", "The page and the API show them"),
+        ("run mail", "For example: --owner ana"),
         ("emulate nosuch", "There is no emulator 'nosuch'"),
         ("emulate doorloop --leases -1", "leases lies between"),
         ("emulate doorloop --sort upwards", "not one of"),

@@ -542,13 +542,40 @@ BEGIN
 END
 $$;
 
+CREATE TABLE keepstep.connections (
+    id bigint NOT NULL,
+    integration text NOT NULL,
+    owner_id text,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    credentials bytea,
+    credentials_set_at timestamp with time zone,
+    own_credentials boolean DEFAULT false NOT NULL,
+    workspace text,
+    refused_at timestamp with time zone,
+    refused_reason text,
+    paused_at timestamp with time zone,
+    paused_by text,
+    paused_reason text,
+    state text GENERATED ALWAYS AS (
+CASE
+    WHEN (paused_at IS NOT NULL) THEN 'paused'::text
+    WHEN (refused_at IS NOT NULL) THEN 'needs-reconnect'::text
+    WHEN (own_credentials AND (credentials IS NULL)) THEN 'needs-connecting'::text
+    ELSE 'connected'::text
+END) STORED NOT NULL,
+    env_given text[] DEFAULT '{}'::text[] NOT NULL,
+    CONSTRAINT connections_credentials_check CHECK (((credentials IS NULL) = (credentials_set_at IS NULL))),
+    CONSTRAINT connections_owner_check CHECK ((owner_id <> ''::text)),
+    CONSTRAINT connections_paused_check CHECK ((((paused_at IS NULL) = (paused_by IS NULL)) AND ((paused_at IS NULL) = (paused_reason IS NULL)))),
+    CONSTRAINT connections_refused_check CHECK (((refused_at IS NULL) = (refused_reason IS NULL)))
+)
+WITH (fillfactor='80');
+
+COMMENT ON COLUMN keepstep.connections.env_given IS 'what the environment gives: credentials, base_url';
+
 CREATE FUNCTION keepstep.shows(owner text) RETURNS boolean
     LANGUAGE sql STABLE
-    AS $$
-    SELECT owner IS NULL OR NOT row_security_active('keepstep.connections'::regclass)
-        OR owner = coalesce(nullif(current_setting('keepstep.owner', true), ''),
-                            nullif(current_setting('request.jwt.claims', true), '')::jsonb ->> 'sub')
-$$;
+    RETURN ((owner IS NULL) OR (NOT row_security_active(('keepstep.connections'::regclass)::oid)) OR (owner = COALESCE(NULLIF(current_setting('keepstep.owner'::text, true), ''::text), ((NULLIF(current_setting('request.jwt.claims'::text, true), ''::text))::jsonb ->> 'sub'::text))));
 
 CREATE FUNCTION keepstep.spread(schedule_id bigint, interval_seconds integer) RETURNS interval
     LANGUAGE sql STABLE PARALLEL SAFE
@@ -797,37 +824,6 @@ ALTER TABLE keepstep.api_tokens ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY
     NO MAXVALUE
     CACHE 1
 );
-
-CREATE TABLE keepstep.connections (
-    id bigint NOT NULL,
-    integration text NOT NULL,
-    owner_id text,
-    created_at timestamp with time zone DEFAULT now() NOT NULL,
-    credentials bytea,
-    credentials_set_at timestamp with time zone,
-    own_credentials boolean DEFAULT false NOT NULL,
-    workspace text,
-    refused_at timestamp with time zone,
-    refused_reason text,
-    paused_at timestamp with time zone,
-    paused_by text,
-    paused_reason text,
-    state text GENERATED ALWAYS AS (
-CASE
-    WHEN (paused_at IS NOT NULL) THEN 'paused'::text
-    WHEN (refused_at IS NOT NULL) THEN 'needs-reconnect'::text
-    WHEN (own_credentials AND (credentials IS NULL)) THEN 'needs-connecting'::text
-    ELSE 'connected'::text
-END) STORED NOT NULL,
-    env_given text[] DEFAULT '{}'::text[] NOT NULL,
-    CONSTRAINT connections_credentials_check CHECK (((credentials IS NULL) = (credentials_set_at IS NULL))),
-    CONSTRAINT connections_owner_check CHECK ((owner_id <> ''::text)),
-    CONSTRAINT connections_paused_check CHECK ((((paused_at IS NULL) = (paused_by IS NULL)) AND ((paused_at IS NULL) = (paused_reason IS NULL)))),
-    CONSTRAINT connections_refused_check CHECK (((refused_at IS NULL) = (refused_reason IS NULL)))
-)
-WITH (fillfactor='80');
-
-COMMENT ON COLUMN keepstep.connections.env_given IS 'what the environment gives: credentials, base_url';
 
 CREATE TABLE keepstep.events (
     id bigint NOT NULL,

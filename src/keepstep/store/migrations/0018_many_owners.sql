@@ -151,12 +151,12 @@ $$;
 
 -- The views that people query by hand are made with the rights of Keepstep's role, so that the policies of the tables beneath
 -- do not hold in them: they ask themselves who is looking. As before (0001, 0011, 0015) but for that.
+-- Its body is parsed now: whoever looks through a view in another schema may not know this one.
 CREATE FUNCTION keepstep.shows(owner text) RETURNS boolean
-LANGUAGE sql STABLE AS $$
-    SELECT owner IS NULL OR NOT row_security_active('keepstep.connections'::regclass)
-        OR owner = coalesce(nullif(current_setting('keepstep.owner', true), ''),
-                            nullif(current_setting('request.jwt.claims', true), '')::jsonb ->> 'sub')
-$$;
+LANGUAGE sql STABLE
+RETURN owner IS NULL OR NOT row_security_active('keepstep.connections'::regclass)
+    OR owner = coalesce(nullif(current_setting('keepstep.owner', true), ''),
+                        nullif(current_setting('request.jwt.claims', true), '')::jsonb ->> 'sub');
 
 CREATE OR REPLACE VIEW keepstep.auto_sync_jobs WITH (security_barrier) AS
 SELECT c.owner_id AS user_id, ceil(s.interval_seconds / 60.0)::integer AS interval_minutes, s.created_at, s.updated_at
