@@ -17,6 +17,7 @@ from bench.stage import Server
 from keepstep.dispatch.queue import Queue
 from keepstep.store import alerts, queue
 from keepstep.store.db import Database
+from keepstep.store.queries import queries
 
 OWNERS, MATRIX = "/api/admin/owners", "/systems/integrations/users"
 MOST_MS = 250.0
@@ -63,6 +64,7 @@ def pages(client: httpx.Client, rounds: int) -> Iterator[Result]:
         "the control center": ("/systems/integrations", {}),
         "users": ("/api/admin/users", {}),
         "the page of users": ("/admin/users", {}),
+        "what people did": ("/systems/integrations/audit", {}),
         "alerts": ("/api/admin/alerts", {}),
         "metrics": ("/metrics", {}),
         "readiness": ("/readyz", {}),
@@ -128,8 +130,16 @@ def doctor(command: Keepstep, rounds: int) -> Iterator[Result]:
         yield from timed(f"keepstep {name}", lambda name=name: command(*name.split(), "--json"), rounds, None)  # type: ignore[misc]
 
 
-def plan(dsn: str, statement: str, values: dict[str, object]) -> str:
-    """How PostgreSQL answers a statement."""
+def worst_plan(dsn: str) -> str:
+    """How PostgreSQL answers the slowest of the questions behind the matrix."""
+    nothing = dict.fromkeys(("integration", "owner", "state", "search", "after")) | {"failing": False, "limit": 51}
+    asked = [{"search": "nobody at all"}, {"search": "team 13"}, {"failing": True}, {"state": "paused"}, {}]
+    found: list[tuple[float, str]] = []
     with psycopg.connect(dsn, autocommit=True) as connection:
-        rows = connection.execute(f"EXPLAIN (ANALYZE, BUFFERS, COSTS OFF) {statement}".encode(), values).fetchall()
-    return "\n".join(str(row[0]) for row in rows)
+        for name, chosen in [*(("list", one) for one in asked), ("counts", {})]:
+            statement = b"EXPLAIN (ANALYZE, COSTS OFF, SUMMARY) " + queries("owners")[name]
+            connection.execute(statement, nothing | chosen)
+            rows = [str(row[0]) for row in connection.execute(statement, nothing | chosen).fetchall()]
+            took = float(rows[-1].partition("Execution Time:")[2].split()[0])
+            found.append((took, "\n".join([f"{name} {chosen or ''}", *rows])))
+    return max(found)[1]

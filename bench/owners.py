@@ -49,6 +49,7 @@ def main() -> int:
         if "looks" in parts:
             for result in looked_at(place, options.rounds):
                 tell(result)
+            print(looks.worst_plan(place.dsn(DATABASE)), file=sys.stderr)
         if "dispatch" in parts:
             tell(*asyncio.run(punctual.as_they_come(place, Database(place.dsn(DATABASE)), options.seconds)))
             tell(*asyncio.run(punctual.after_an_outage(place, Database(place.dsn(DATABASE)))))

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from tests.support import crowd
 
-from keepstep.store import accounts, alerts, owners, vitals
+from keepstep.store import accounts, admin, alerts, owners, vitals
 from keepstep.store.db import Connection
 from keepstep.store.queries import queries
 
@@ -160,3 +160,15 @@ async def test_users_are_listed_page_by_page_by_name_and_searched(connection: Co
     assert len(set(names)) == OWNERS == await accounts.count_users(connection)
     assert names == sorted(names, key=str.lower)
     assert found["name"].startswith("user 777 of")
+
+
+async def test_what_people_did_is_filtered_by_the_names_of_the_newest_acts(connection: Connection) -> None:
+    await connection.execute(
+        'INSERT INTO keepstep.admin_logs ("user", action, payload, result)'
+        " VALUES ('otto', 'owner.pause', '{}', 'done')"
+    )
+    users, actions = await admin.names(connection)
+
+    assert "otto" in users
+    assert len(users) <= 1000 < OWNERS
+    assert actions == ["auto-sync.set", "owner.pause"]

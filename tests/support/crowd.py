@@ -70,6 +70,11 @@ _STEPS = (
     FROM keepstep.schedules s, unnest(s.entities) e
     """,
     """
+    INSERT INTO keepstep.admin_logs ("user", action, payload, result)
+    SELECT u.name, 'auto-sync.set', jsonb_build_object('integration', c.integration, 'owner', c.owner_id, 'enabled', true), 'done'
+    FROM keepstep.connections c JOIN keepstep.users u ON u.owner_id = c.owner_id
+    """,
+    """
     INSERT INTO keepstep.limits (connection_id, state)
     SELECT id, '{"at": 1790000000.5, "ramp": {"width": 2, "rested_at": 1790000000.4}, "next_start": 1790000000.25}'
     FROM keepstep.connections

@@ -92,11 +92,17 @@ class Lane:
         while True:
             await patient.busy.wait()
             await asyncio.sleep(LOOK_EVERY)
-            await patient.look_if_more_may_begin()
-            while (run_id := patient.places.in_the_way()) is not None:
-                if await patient.set_aside(run_id) and run_id in self._attempts:
-                    _log.info("a run that stands still goes on later", run=run_id)
-                    self._attempts[run_id].cancel()
+            try:
+                await self._look(patient)
+            except Exception:
+                _log.exception("nobody could look at the places")
+
+    async def _look(self, patient: "_PatientManager") -> None:
+        await patient.look_if_more_may_begin()
+        while (run_id := patient.places.in_the_way()) is not None:
+            if await patient.set_aside(run_id) and run_id in self._attempts:
+                _log.info("a run that stands still goes on later", run=run_id)
+                self._attempts[run_id].cancel()
 
 
 async def _until_cancelled(worker: Worker, patient: "_PatientManager") -> None:

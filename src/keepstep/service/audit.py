@@ -54,7 +54,7 @@ class Audit:
         return [AuditEntry(**row) for row in rows]
 
     async def names(self) -> tuple[list[str], list[str]]:
-        """Everybody who did something, and everything that was done, each by name."""
+        """Everybody who did something lately, and everything that was done, each by name."""
         async with self._database.connection() as connection:
             return await admin.names(connection, everything=current().everything, owner=current().owner)
 

@@ -10,6 +10,8 @@ from keepstep.store.db import Connection
 from keepstep.store.queries import queries
 
 _EVENTS = queries("events")
+_MOST_NAMED = 1000
+"""Of so many acts the names are told."""
 
 
 async def log(connection: Connection, *, user: str, action: str, payload: Mapping[str, object], result: str) -> None:
@@ -42,7 +44,7 @@ async def newest(
 async def names(
     connection: Connection, *, everything: bool = True, owner: str | None = None
 ) -> tuple[list[str], list[str]]:
-    """Everybody who did something, and everything that was done, each by name; ``everything`` as for ``newest``."""
-    given = {"everything": everything, "owner": owner}
+    """Everybody who did something lately, and what was done, each by name; ``everything`` as for ``newest``."""
+    given = {"everything": everything, "owner": owner, "most": _MOST_NAMED}
     row = await (await connection.execute(_EVENTS["admin_names"], given)).fetchone()
     return (row["users"] or [], row["actions"] or []) if row else ([], [])

@@ -21,7 +21,10 @@ WHERE (%(before)s::bigint IS NULL OR id < %(before)s) AND (%(user)s::text IS NUL
 ORDER BY id DESC LIMIT %(limit)s
 
 -- name: admin_names
--- What there is to filter by.
+-- What there is to filter by, in the newest acts: a hundred thousand users are no list to choose from.
 SELECT array_agg(DISTINCT "user" ORDER BY "user") AS users, array_agg(DISTINCT action ORDER BY action) AS actions
-FROM keepstep.admin_logs
-WHERE %(everything)s OR payload ->> 'owner' IS NULL OR payload ->> 'owner' = %(owner)s
+FROM (
+    SELECT "user", action FROM keepstep.admin_logs
+    WHERE %(everything)s OR payload ->> 'owner' IS NULL OR payload ->> 'owner' = %(owner)s
+    ORDER BY id DESC LIMIT %(most)s
+) newest
