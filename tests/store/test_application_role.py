@@ -10,8 +10,8 @@ from tests.support.sync import Sync
 
 ROLE = "crm_reader"
 NOT_BY_OWNER = {
-    "admin_logs", "agents", "alert_messages", "api_tokens", "document_contents", "documents", "login_failures", "migrations",
-    "sessions", "settings", "sync_settings", "ticks", "totals", "users",
+    "admin_logs", "agents", "alert_messages", "api_tokens", "document_contents", "documents", "login_failures",
+    "migrations", "sessions", "settings", "sync_settings", "ticks", "totals", "users",
 }  # fmt: skip
 """Tables that know of no owner: an application has no business in them."""
 Reader = psycopg.Connection[dict[str, object]]

@@ -413,7 +413,8 @@ async def test_a_run_is_never_queued_twice(stage: Stage) -> None:
 @pytest.mark.parametrize(
     ("trigger", "mode", "queue", "priority"),
     [("manual", "delta", "interactive", 100), ("manual", "backfill", "interactive", 100),
-     ("schedule", "delta", "scheduled", 50), ("schedule", "backfill", "scheduled", 50), ("nightly", "backfill", "full", 10)],
+     ("schedule", "delta", "scheduled", 50), ("schedule", "backfill", "scheduled", 50),
+     ("nightly", "backfill", "full", 10)],
 )  # fmt: skip
 async def test_the_queue_of_a_run_follows_from_who_started_it_and_how(
     stage: Stage, trigger: str, mode: str, queue: str, priority: int
