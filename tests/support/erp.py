@@ -77,11 +77,11 @@ class Office:
         """Wait until nothing is queued or runs."""
 
         async def done() -> bool:
-            rows = await self.site.sql(
-                "SELECT count(*) AS n FROM keepstep.runs WHERE state IN ('queued', 'running', 'waiting')"
+            rows = await self.site.sql(  # one statement: what is due becomes a run in one transaction
+                "SELECT (SELECT count(*) FROM keepstep.runs WHERE state IN ('queued', 'running', 'waiting'))"
+                " + (SELECT count(*) FROM keepstep.schedule_times WHERE due_at <= now()) AS n"
             )
-            due = await self.site.sql("SELECT count(*) AS n FROM keepstep.schedule_times WHERE due_at <= now()")
-            return (rows[0]["n"], due[0]["n"]) == (0, 0)
+            return bool(rows[0]["n"] == 0)
 
         await until(done)
 
