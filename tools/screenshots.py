@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from playwright.async_api import Page
+from tests.support import reports
 from tests.support.browser import Watched, browsing
 from tests.support.control_center import PAGE, run, settled, working
 from tests.support.server import TestServer, fast_place
@@ -25,13 +26,15 @@ from tests.support.site import Served
 from tests.support.upstream import Upstream, serving
 from tests.support.webhook import webhook
 
+from keepstep.model.errors import NotData, Transient
 from keepstep.store.embedded import EmbeddedPostgres
 
 ROOT = Path(__file__).resolve().parent.parent
 IMAGES = ROOT / "docs" / "images"
 SIZES = {"desk": (1440, 1000), "phone": (390, 844)}
 THEMES = ("light", "dark")
-KEPT = ("control-center", "run", "run-dry", "dead-letter")
+ERP = f"{PAGE}/erp"
+KEPT = ("control-center", "run", "run-dry", "dead-letter", "erp", "erp-report")
 """What the documents show."""
 SIZE = {"owners": 60, "properties": 120, "units": 800, "leases": 900, "tenants": 1200}
 _ENDED_BEFORE = (1385, 620, 500, 380, 305, 240, 185, 122, 61, 31, 12)
@@ -146,6 +149,25 @@ async def _date_back(site: Served, ids: Sequence[int]) -> None:
     await site.sql("UPDATE keepstep.runs SET actor = 'ana' WHERE trigger = 'manual'")
 
 
+async def erp(site: Served) -> list[Shot]:
+    """Agents of the ERP and their reports, some of which are not as they should be; gives what is worth a picture."""
+    async with site.connection() as connection:
+        await reports.agents(connection, [f"{n:03d}" for n in range(1, 61)], rounds=14)
+        sums = "Saldo adds up to 605.022,41, but 605.023,41 is printed"
+        wrong = NotData.named("report-total", facts={"title": "The ERP", "path": "customers", "detail": sums})
+        away = Transient.named("upstream-failed", facts={"title": "The ERP", "path": "reports", "status": 503})
+        for agent in ("017", "042"):
+            await reports.ended(connection, agent, "customers", wrong, times=3)
+        for agent in ("003", "028", "051"):
+            await reports.ended(connection, agent, "orders", away)
+        await reports.held(connection, "042", "invoices", live_rows=212, delete_rows=130)
+    for report, agent, flaw in (("ddt", "055", "stray-text"), ("customers", "042", "wrong-total"),
+                                ("customers", "017", "bad-cell")):  # fmt: skip
+        last = await site.service.documents.keep("erp", reports.document(report, agent, flaw=flaw))
+    return [Shot("erp", ERP), Shot("erp-report", f"{ERP}/documents/{last}"), Shot("erp-agents", f"{ERP}/agents"),
+            Shot("erp-cell", ERP, "#agent-042 td:nth-of-type(2) a")]  # fmt: skip
+
+
 @contextmanager
 def database() -> Iterator[tuple[str, Path]]:
     """An empty database, and a directory beside it."""
@@ -182,6 +204,9 @@ async def take(browser: Watched, page: Page, shot: Shot, target: Path, *, full: 
         await page.locator("#pulse-words", has_text="live").wait_for()
     if await page.locator("#rate-chart").count() and not shot.opens:
         await page.locator("#log > div").first.wait_for()
+    if await page.locator("#picture-place").count():
+        await page.locator("#picture-place img").first.wait_for()
+        await page.evaluate("Promise.all([...document.images].map((image) => image.decode()))")
     if await page.locator("#raw-text").count():
         await page.locator("#raw-text", has_text="integration").wait_for()
     await page.evaluate("document.fonts.ready")
@@ -192,16 +217,26 @@ async def pictures(dsn: str, place: Path, into: Path, *, only: Sequence[str], wi
     """All pictures, or some."""
     sizes = {f"w{width}": (width, 900)} if width else SIZES
     async with stage(dsn, place) as (site, shots):
-        for size, (wide, high) in sizes.items():
-            for theme in THEMES:
-                viewport = {"width": wide, "height": high}
-                async with browsing(site.url, viewport=viewport) as browser:
-                    await browser.context.add_cookies([{"name": "keepstep_theme", "value": theme, "url": site.url}])
-                    await browser.sign_in("ana")
-                    page = await browser.page()
-                    for shot in shots:
-                        if not only or shot.name in only:
-                            await take(browser, page, shot, into / f"page-{shot.name}-{size}-{theme}.png", full=full)
+        await _take_all(site, _wanted(shots, only), sizes, into, full=full)
+        if not only or any(name.startswith("erp") for name in only):
+            await _take_all(site, _wanted(await erp(site), only), sizes, into, full=full)
+
+
+def _wanted(shots: Sequence[Shot], only: Sequence[str]) -> list[Shot]:
+    return [shot for shot in shots if not only or shot.name in only]
+
+
+async def _take_all(
+    site: Served, shots: Sequence[Shot], sizes: dict[str, tuple[int, int]], into: Path, *, full: bool
+) -> None:
+    for size, (wide, high) in sizes.items():
+        for theme in THEMES:
+            async with browsing(site.url, viewport={"width": wide, "height": high}) as browser:
+                await browser.context.add_cookies([{"name": "keepstep_theme", "value": theme, "url": site.url}])
+                await browser.sign_in("ana")
+                page = await browser.page()
+                for shot in shots:
+                    await take(browser, page, shot, into / f"page-{shot.name}-{size}-{theme}.png", full=full)
 
 
 def main() -> int:

@@ -81,6 +81,11 @@ class Board:
         return min((line.queued_since for line in self.types if line.queued_since), default=None)
 
     @property
+    def must_act(self) -> int:
+        """How many things do not go away by themselves."""
+        return sum(one.must_act for one in self.troubles) + self.open_refused + len(self.held)
+
+    @property
     def open_refused(self) -> int:
         """Refused reports that nothing good has followed."""
         return sum(one.proven_at is None for one in self.refused)

@@ -45,6 +45,7 @@ async function fetchIt() {
     if (address !== location.href) { again = true; return; } // the filter has changed meanwhile
     await window.htmx.swap({ text, swap: "innerMorph", target: place, sourceElement: place });
     failed = 0;
+    document.title = place.querySelector("[data-page-title]")?.dataset.pageTitle ?? document.title;
     if (pulse.time) pulse.time.dateTime = iso(now());
     if (place.querySelector("[data-ended='true']")) quiet();
     tick();
