@@ -41,7 +41,8 @@ async def test_an_agent_is_added_changed_and_removed_and_each_act_is_written_dow
     assert (await site.admin.get(URL)).json() == []
     acts = (await site.admin.get("/api/admin/audit")).json()
     assert [(act["action"], act["result"]) for act in reversed(acts)] == [
-        ("agent.add", "done"), ("agent.change", "disabled"), ("agent.change", "nothing changed"), ("agent.remove", "done"),
+        ("agent.add", "done"), ("agent.change", "disabled"), ("agent.change", "nothing changed"),
+        ("agent.remove", "done"),
     ]  # fmt: skip
 
 
