@@ -1,12 +1,12 @@
 """``keepstep status``: where everything stands, at a glance."""
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from keepstep.cli import arguments, render
 from keepstep.cli.history import listed
-from keepstep.cli.parts import Parts, parts_of
+from keepstep.cli.parts import parts_of
 from keepstep.cli.session import ask
 
 if TYPE_CHECKING:
@@ -20,10 +20,17 @@ _MARKS = {"error": "✗", "warning": "!", "info": "·"}
 _STYLES = {"error": "red", "warning": "yellow", "info": "cyan"}
 
 
-def status(context: typer.Context, json: arguments.Json = False) -> None:
+def status(
+    context: typer.Context,
+    integration: Annotated[
+        str | None, typer.Argument(metavar="[INTEGRATION]", help="Which one; doorloop if left out.")
+    ] = None,
+    json: arguments.Json = False,
+) -> None:
     """Show the active run, the last ones, what waits for a person, and how far each entity is."""
     parts = parts_of(context)
-    found = ask(parts, lambda service: _gather(parts, service))
+    key = arguments.known_integration(parts, integration or next(iter(parts.registered)))
+    found = ask(parts, lambda service: _gather(key, service))
     standing: Status = found.pop("status")
     if json:
         render.emit({**standing.model_dump(), **found})
@@ -44,8 +51,7 @@ def status(context: typer.Context, json: arguments.Json = False) -> None:
     _trouble(standing)
 
 
-async def _gather(parts: Parts, service: "Service") -> dict[str, Any]:
-    key = next(iter(parts.registered))
+async def _gather(key: str, service: "Service") -> dict[str, Any]:
     return {
         "status": await service.overview.status(key, configured=await service.connectors.is_configured(key)),
         "held": await service.views.held(),
@@ -83,7 +89,10 @@ def _active(run: "ActiveRun | None") -> None:
 
 def _schedule(scheduler: "SchedulerView", standing: "Status") -> None:
     if not scheduler.enabled:
-        render.say("The schedule is off; turn it on with: keepstep schedule resume doorloop", style="dim")
+        words = "The schedule is off"
+        if standing.integration == "doorloop":
+            words += "; turn it on with: keepstep schedule resume doorloop"
+        render.say(words, style="dim")
         return
     nightly = "" if scheduler.full_at_hour_utc is None else f", a full run at {scheduler.full_at_hour_utc:02}:00 UTC"
     render.say(

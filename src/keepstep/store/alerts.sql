@@ -1,23 +1,25 @@
 -- name: facts
--- Every connection as the rules look at it, from the newest rows of each kind; of those with credentials of their owner,
--- who may be a hundred thousand, the ones that something is wrong with.
+-- Every connection as the rules look at it, from the newest rows of each kind; of those of owners, who may be a hundred
+-- thousand, the ones that something is wrong with. That an account which all share is refused is told once.
 WITH watched AS (
-    SELECT id FROM keepstep.connections WHERE NOT own_credentials
+    SELECT id FROM keepstep.connections WHERE owner_id IS NULL
     UNION
     SELECT id FROM keepstep.connections WHERE refused_at IS NOT NULL
     UNION
-    SELECT connection_id FROM keepstep.owner_standing WHERE failures >= 3
+    SELECT o.connection_id FROM keepstep.owner_standing o JOIN keepstep.connections c ON c.id = o.connection_id
+    WHERE o.failures >= 3 AND (c.own_credentials OR o.error ->> 'kind' IS DISTINCT FROM 'auth-failed')
     UNION
     SELECT connection_id FROM keepstep.held_deletions WHERE state = 'open'
 )
 SELECT c.id AS connection_id, c.integration, c.owner_id, c.created_at,
-       coalesce((SELECT true FROM keepstep.schedules s WHERE s.connection_id = c.id AND s.enabled LIMIT 1), false) AS scheduled,
+       coalesce((SELECT true FROM keepstep.schedules s WHERE s.connection_id = c.id AND s.enabled AND (
+           s.sync_type IS NULL OR EXISTS (SELECT FROM keepstep.schedule_times t WHERE t.schedule_id = s.id)) LIMIT 1), false) AS scheduled,
        last.state AS last_state, last.error ->> 'code' AS last_code, last.error ->> 'message' AS last_message,
        last.error ->> 'fix' AS last_fix, last.finished_at AS last_finished_at, good.finished_at AS last_success,
        nightly.state AS nightly_state, nightly.created_at AS nightly_at, nightly.error ->> 'message' AS nightly_message,
        missed.full_at AS nightly_missed_at, held.entities AS held, held.rows AS held_rows, held.since AS held_since,
        letters.open AS open_letters, letters.since AS letters_since, l.state -> 'breaker' AS breaker,
-       c.own_credentials, c.refused_at, c.refused_reason, o.failures, o.last_failure_at
+       c.owner_id IS NOT NULL AS own_credentials, c.refused_at, c.refused_reason, o.failures, o.last_failure_at
 FROM watched w JOIN keepstep.connections c ON c.id = w.id
 LEFT JOIN keepstep.owner_standing o ON o.connection_id = c.id
 LEFT JOIN keepstep.limits l ON l.connection_id = c.id
@@ -56,7 +58,7 @@ FROM keepstep.connections c CROSS JOIN LATERAL (
     SELECT array_agg(q.state ORDER BY q.id DESC) AS states, (array_agg(q.reason ORDER BY q.id DESC))[1] AS reason,
            min(q.at) AS since
     FROM (SELECT id, at, state, reason FROM keepstep.pings WHERE connection_id = c.id ORDER BY id DESC LIMIT 3) q
-) p WHERE p.states IS NOT NULL AND NOT c.own_credentials
+) p WHERE p.states IS NOT NULL AND c.owner_id IS NULL
 
 -- name: service
 -- The dead-man's switch: when somebody last looked for due schedules, if there are any to look for.
