@@ -107,7 +107,7 @@ async def test_one_type_now_says_what_becomes_of_every_agent(site: Served) -> No
     assert again["runIds"] == []
     assert again["runs"][1] == {"agent": "008", "state": "live", "runId": eight}
     [row] = await site.sql("SELECT trigger, actor, entities, mode FROM keepstep.runs WHERE id = %s", eight)
-    assert row == {"trigger": "manual", "actor": "admin", "entities": ["orders"], "mode": "backfill"}
+    assert row == {"trigger": "manual", "actor": "token:ADMIN_SYNC_TOKEN", "entities": ["orders"], "mode": "backfill"}
 
 
 async def test_a_type_that_is_off_can_be_read_now_but_is_not_made_due(site: Served) -> None:
