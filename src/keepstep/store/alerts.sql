@@ -1,8 +1,9 @@
 -- name: facts
--- Every connection as the rules look at it, from the newest rows of each kind; of those of owners, who may be a hundred
--- thousand, the ones that something is wrong with. That an account which all share is refused is told once.
+-- Every connection as the rules look at it, from the newest rows of each kind; of those with credentials of their owner,
+-- who may be a hundred thousand, the ones that something is wrong with. So too of agents: that the account which they
+-- share is refused is told once.
 WITH watched AS (
-    SELECT id FROM keepstep.connections WHERE owner_id IS NULL
+    SELECT id FROM keepstep.connections WHERE NOT own_credentials AND (owner_id IS NULL OR integration <> 'erp')
     UNION
     SELECT id FROM keepstep.connections WHERE refused_at IS NOT NULL
     UNION
@@ -19,7 +20,7 @@ SELECT c.id AS connection_id, c.integration, c.owner_id, c.created_at,
        nightly.state AS nightly_state, nightly.created_at AS nightly_at, nightly.error ->> 'message' AS nightly_message,
        missed.full_at AS nightly_missed_at, held.entities AS held, held.rows AS held_rows, held.since AS held_since,
        letters.open AS open_letters, letters.since AS letters_since, l.state -> 'breaker' AS breaker,
-       c.owner_id IS NOT NULL AS own_credentials, c.refused_at, c.refused_reason, o.failures, o.last_failure_at
+       c.own_credentials OR (c.owner_id IS NOT NULL AND c.integration = 'erp') AS own_credentials, c.refused_at, c.refused_reason, o.failures, o.last_failure_at
 FROM watched w JOIN keepstep.connections c ON c.id = w.id
 LEFT JOIN keepstep.owner_standing o ON o.connection_id = c.id
 LEFT JOIN keepstep.limits l ON l.connection_id = c.id
