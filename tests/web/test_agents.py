@@ -115,7 +115,7 @@ async def test_a_type_that_is_off_can_be_read_now_but_is_not_made_due(site: Serv
     await site.admin.post("/api/sync/intervals/orders", json={"enabled": False})
     await run(site, "ddt")
     busy = (await run(site, "orders")).json()
-    await site.admin.post("/api/admin/sync/stop", params={"integration": "erp", "agent": "007"})
+    await site.admin.post("/api/admin/sync/stop", params={"integration": "erp", "owner": "007"})
     free = (await run(site, "orders")).json()
 
     assert [one["state"] for one in busy["runs"]] == ["busy"]
