@@ -199,7 +199,7 @@ async def test_a_refused_report_is_shown_with_the_row_that_failed(browser: Watch
     page = await opened(browser, ERP)
     suspicious = page.locator("#suspicious")
     await expect(suspicious).to_contain_text("Customers of 001")
-    await suspicious.get_by_role("link", name="Look at it: page 1, row 31").click()
+    await suspicious.get_by_role("link", name="Look at it: Customers of 001: page 1, row 31").click()
     await expect(page.locator("h1")).to_contain_text("Customers of 001")
     await expect(page.locator("#document")).to_contain_text("is not a number such as 1.234,56")
     await expect(page.locator("#proofs li", has_text="every cell is of its type")).to_contain_text("Does not hold")
