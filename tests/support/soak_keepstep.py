@@ -29,15 +29,15 @@ class ManyApp(App):
 
     def __init__(self, settings: Settings) -> None:
         super().__init__(settings)
-        one = self.registered["doorloop"]
+        one, own = self.registered["doorloop"], {key: one for key, one in self.known.items() if one.per_owner}
         self.registered: Mapping[str, Registered] = MappingProxyType(
             {key: _called(one, key) for key in names(int(os.environ.get(CONNECTIONS, "1")))}
         )
-        self.known = self.registered
+        self.known = MappingProxyType({**self.registered, **own})
 
     def values(self, key: str) -> Values:
         """All of them are configured the same way."""
-        return super().values("doorloop")
+        return super().values("doorloop" if key in self.registered else key)
 
     def with_chosen(self, chosen: Chosen) -> App:
         """The same with what people chose."""

@@ -89,11 +89,12 @@ class RunSummary(Shape):
     """A run with its counts. ``entity`` names all its entities; ``result`` is its state.
 
     ``plannedAt``: when its schedule wanted it; ``caughtUp``: a nightly full that came after its hour had passed;
-    ``dueAt``: until when it waits.
+    ``dueAt``: until when it waits. ``owner``: whose it is; null for a connection that all share.
     """
 
     run_id: int
     integration: str
+    owner: str | None
     created_at: datetime
     planned_at: datetime | None
     started_at: datetime | None

@@ -154,6 +154,7 @@ def _run(row: dict[str, Any]) -> RunSummary:
             **sums,
             "skipped": dict(sum((Counter(entity["skipped"]) for entity in row["entities"]), Counter())),
             "run_id": row["id"],
+            "owner": row["owner_id"],
             "entity": ",".join(row["names"]),
             "duration_ms": _milliseconds(row["started_at"], row["finished_at"]),
             "result": row["state"],
