@@ -1,8 +1,9 @@
 -- name: facts
--- Every connection as the rules look at it, from the newest rows of each kind; of those of owners, who may be a hundred
--- thousand, the ones that something is wrong with. That an account which all share is refused is told once.
+-- Every connection as the rules look at it, from the newest rows of each kind; of those with credentials of their owner,
+-- who may be a hundred thousand, and of those of agents, the ones that something is wrong with. That the account which
+-- agents share is refused is told once.
 WITH watched AS (
-    SELECT * FROM keepstep.connections WHERE owner_id IS NULL
+    SELECT * FROM keepstep.connections WHERE NOT own_credentials AND (owner_id IS NULL OR integration <> 'erp')
     UNION
     SELECT * FROM keepstep.connections WHERE refused_at IS NOT NULL
     UNION
@@ -19,7 +20,7 @@ SELECT c.id AS connection_id, c.integration, c.owner_id, c.created_at,
        nightly.state AS nightly_state, nightly.created_at AS nightly_at, nightly.error ->> 'message' AS nightly_message,
        missed.full_at AS nightly_missed_at, held.entities AS held, held.rows AS held_rows, held.since AS held_since,
        letters.open AS open_letters, letters.since AS letters_since, l.state -> 'breaker' AS breaker,
-       c.owner_id IS NOT NULL AS own_credentials, c.refused_at, c.refused_reason, o.failures, o.last_failure_at
+       c.own_credentials OR (c.integration = 'erp' AND c.owner_id IS NOT NULL) AS own_credentials, c.refused_at, c.refused_reason, o.failures, o.last_failure_at
 FROM watched c
 LEFT JOIN keepstep.owner_standing o ON o.connection_id = c.id
 LEFT JOIN keepstep.limits l ON l.connection_id = c.id
@@ -58,7 +59,7 @@ FROM keepstep.connections c CROSS JOIN LATERAL (
     SELECT array_agg(q.state ORDER BY q.id DESC) AS states, (array_agg(q.reason ORDER BY q.id DESC))[1] AS reason,
            min(q.at) AS since
     FROM (SELECT id, at, state, reason FROM keepstep.pings WHERE connection_id = c.id ORDER BY id DESC LIMIT 3) q
-) p WHERE p.states IS NOT NULL AND c.owner_id IS NULL
+) p WHERE p.states IS NOT NULL AND NOT c.own_credentials
 
 -- name: service
 -- The dead-man's switch: when somebody last looked for due schedules, if there are any to look for.
