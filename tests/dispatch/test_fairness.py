@@ -33,7 +33,7 @@ async def site(
     dsn: str, tmp_path: Path, google: GoogleUpstream, monkeypatch: pytest.MonkeyPatch
 ) -> AsyncIterator[Served]:
     """A Keepstep that loses patience sooner."""
-    for name, seconds in (("places.STILL", 0.2), ("places.LONG", 0.6), ("lane.LOOK_EVERY", 0.1)):
+    for name, seconds in (("places.STILL", 0.3), ("places.LONG", 2.0), ("lane.LOOK_EVERY", 0.3)):
         monkeypatch.setattr(f"keepstep.dispatch.{name}", seconds)
     options = google.emulator.options
     given = {
@@ -131,12 +131,14 @@ async def test_a_revoked_consent_takes_one_short_run_and_nothing_after_it(site: 
     assert later[0]["started"] == []
 
 
-@pytest.mark.parametrize(("trigger", "priority"), [("schedule", 5), ("manual", 100)])
+@pytest.mark.parametrize(
+    ("trigger", "failed", "priority"), [("schedule", True, 5), ("schedule", False, 8), ("manual", True, 100)]
+)
 async def test_who_struggles_is_queued_aside_and_what_somebody_waits_for_comes_first_there(
-    site: Served, google: GoogleUpstream, trigger: str, priority: int
+    site: Served, google: GoogleUpstream, trigger: str, failed: bool, priority: int
 ) -> None:
     await connected(site, google, "ana")
-    await site.sql("SELECT keepstep.set_aside(id) FROM keepstep.connections WHERE owner_id = 'ana'")
+    await site.sql("SELECT keepstep.set_aside(id, %s) FROM keepstep.connections WHERE owner_id = 'ana'", failed)
     if trigger == "manual":
         await site.sql("DELETE FROM keepstep.schedule_times")
         await site.admin.post("/api/admin/owners/run", json={"integration": KEY, "owner": "ana"})

@@ -103,6 +103,15 @@ def test_what_need_not_go_is_asked_again_only_after_a_while(places: Places, cloc
     assert list(in_the_way(places)) == [1]
 
 
+def test_who_goes_is_not_told_twice_however_long_it_takes(places: Places, clock: Watch) -> None:
+    taken(places, 1, 2, 3)
+    clock.now = LONG
+    assert list(in_the_way(places)) == [1]
+    places.sent_away(1)
+    clock.now = 5 * LONG
+    assert list(in_the_way(places)) == []
+
+
 def test_runs_that_work_are_never_in_the_way(places: Places, clock: Watch) -> None:
     taken(places, 1, 2, 3)
     for _ in range(100):

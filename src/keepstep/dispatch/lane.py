@@ -91,17 +91,20 @@ class Lane:
         """Let others begin where a run stands still, and send away what is in the way."""
         while True:
             await patient.busy.wait()
+            asleep = time.monotonic()
             await asyncio.sleep(LOOK_EVERY)
             try:
-                await self._look(patient)
+                await patient.look_if_more_may_begin()
+                if time.monotonic() - asleep < 2 * LOOK_EVERY:  # else it may be us who stand still
+                    await self._send_away(patient)
             except Exception:
                 _log.exception("nobody could look at the places")
 
-    async def _look(self, patient: "_PatientManager") -> None:
-        await patient.look_if_more_may_begin()
+    async def _send_away(self, patient: "_PatientManager") -> None:
         while (run_id := patient.places.in_the_way()) is not None:
             if await patient.set_aside(run_id) and run_id in self._attempts:
                 _log.info("a run that stands still goes on later", run=run_id)
+                patient.places.sent_away(run_id)
                 self._attempts[run_id].cancel()
 
 

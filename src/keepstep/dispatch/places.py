@@ -28,6 +28,7 @@ class _Taken:
     sign: Callable[[], object] = lambda: None
     seen: object = None
     tried: float = float("-inf")
+    goes: bool = False
 
 
 class Places:
@@ -91,13 +92,18 @@ class Places:
     def in_the_way(self) -> int | None:
         """The run that stands still longest, where too many do; it is not named again for a while."""
         now, (still, _) = self._clock(), self._standing()
-        going = sum(now - taken.tried < LONG for taken in still)
-        staying = [taken for taken in still if now - max(taken.moved, taken.tried) >= LONG]
+        going = sum(taken.goes or now - taken.tried < LONG for taken in still)
+        staying = [taken for taken in still if not taken.goes and now - max(taken.moved, taken.tried) >= LONG]
         if len(still) - going <= self.parked or not staying:
             return None
         taken = min(staying, key=lambda one: one.moved)
         taken.tried = now
         return taken.run
+
+    def sent_away(self, run: int) -> None:
+        """It goes, which may take a moment."""
+        for taken in self._taken.values():
+            taken.goes = taken.goes or taken.run == run
 
     def _standing(self) -> tuple[list[_Taken], int]:
         """Those that stand still, and how many do not, without those aside."""

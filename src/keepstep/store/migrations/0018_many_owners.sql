@@ -16,18 +16,21 @@ CREATE INDEX owner_standing_failing ON keepstep.owner_standing (connection_id) W
 -- behind a dead mailbox. A shared connection is never here: there are few of them, and each is somebody's main concern.
 CREATE TABLE keepstep.struggling (
     connection_id bigint PRIMARY KEY REFERENCES keepstep.connections ON DELETE CASCADE,
-    since         timestamptz NOT NULL DEFAULT now()
+    since         timestamptz NOT NULL DEFAULT now(),
+    failed        boolean NOT NULL DEFAULT false
 );
+COMMENT ON COLUMN keepstep.struggling.failed IS 'else it only stood still while others waited, and comes before those that failed';
 ALTER TABLE keepstep.struggling ENABLE ROW LEVEL SECURITY;
 CREATE POLICY keepstep_owner ON keepstep.struggling USING (keepstep.is_visible(connection_id));
 
 -- Whether the connection is an owner's; what is queued of it from now on waits aside.
-CREATE FUNCTION keepstep.set_aside(connection bigint) RETURNS boolean
+CREATE FUNCTION keepstep.set_aside(connection bigint, failed boolean DEFAULT false) RETURNS boolean
 LANGUAGE plpgsql AS $$
+#variable_conflict use_variable
 BEGIN
-    INSERT INTO keepstep.struggling (connection_id)
-    SELECT c.id FROM keepstep.connections c WHERE c.id = connection AND c.owner_id IS NOT NULL
-    ON CONFLICT DO NOTHING;
+    INSERT INTO keepstep.struggling AS g (connection_id, failed)
+    SELECT c.id, failed FROM keepstep.connections c WHERE c.id = connection AND c.owner_id IS NOT NULL
+    ON CONFLICT (connection_id) DO UPDATE SET failed = true WHERE excluded.failed AND NOT g.failed;
     RETURN EXISTS (SELECT FROM keepstep.struggling g WHERE g.connection_id = connection);
 END
 $$;
@@ -39,7 +42,7 @@ BEGIN
     IF NEW.state IN ('succeeded', 'held') THEN
         DELETE FROM keepstep.struggling WHERE connection_id = NEW.connection_id;
     ELSE
-        PERFORM keepstep.set_aside(NEW.connection_id);
+        PERFORM keepstep.set_aside(NEW.connection_id, true);
     END IF;
     RETURN NULL;
 END
@@ -56,7 +59,7 @@ LANGUAGE sql AS $$
         INSERT INTO keepstep_queue.procrastinate_jobs (queue_name, priority, task_name, lock, queueing_lock, args)
         SELECT CASE WHEN g.connection_id IS NOT NULL THEN 'struggling'
                     WHEN r.trigger = 'manual' THEN 'interactive' WHEN r.mode = 'backfill' AND r.trigger <> 'schedule' THEN 'full' ELSE 'scheduled' END,
-               CASE WHEN r.trigger = 'manual' THEN 100 WHEN g.connection_id IS NOT NULL THEN 5 WHEN r.mode = 'backfill' AND r.trigger <> 'schedule' THEN 10 ELSE 50 END,
+               CASE WHEN r.trigger = 'manual' THEN 100 WHEN g.failed THEN 5 WHEN g.connection_id IS NOT NULL THEN 8 WHEN r.mode = 'backfill' AND r.trigger <> 'schedule' THEN 10 ELSE 50 END,
                'keepstep.run', 'connection/' || r.connection_id, 'run/' || r.id, jsonb_build_object('run_id', r.id)
         FROM keepstep.runs r LEFT JOIN keepstep.struggling g ON g.connection_id = r.connection_id WHERE r.id = ANY (run_ids) AND r.state = 'queued' ORDER BY r.id
         ON CONFLICT (queueing_lock) WHERE status = 'todo' DO NOTHING
@@ -130,7 +133,7 @@ BEGIN
         ), added AS (
             INSERT INTO keepstep_queue.procrastinate_jobs (queue_name, priority, task_name, lock, queueing_lock, args)
             SELECT CASE WHEN g.connection_id IS NOT NULL THEN 'struggling' WHEN q.trigger = 'nightly' THEN 'full' ELSE 'scheduled' END,
-                   CASE WHEN g.connection_id IS NOT NULL THEN 5 WHEN q.trigger = 'nightly' THEN 10 ELSE 50 END,
+                   CASE WHEN g.failed THEN 5 WHEN g.connection_id IS NOT NULL THEN 8 WHEN q.trigger = 'nightly' THEN 10 ELSE 50 END,
                    'keepstep.run', 'connection/' || q.connection_id, 'run/' || q.id, ('{"run_id": ' || q.id || '}')::jsonb
             FROM queued q LEFT JOIN keepstep.struggling g ON g.connection_id = q.connection_id
             RETURNING id, queue_name
