@@ -310,7 +310,7 @@ async def test_direct_sql_of_the_application_sees_what_is_shared_and_its_owners_
         entities = application.execute("SELECT count(DISTINCT run_id) FROM keepstep.run_entities").fetchall()
         events = application.execute("SELECT count(DISTINCT run_id) FROM keepstep.events").fetchall()
 
-    assert len(tables) == 13
+    assert {"connections", "dead_letters", "runs", "run_entities", "events"} <= {name for (name,) in tables}
     assert connections == [("ben",), (None,)]
     assert sorted(letters) == [("ben",), ("shared",)]
     assert (runs, entities, events) == ([(1,)], [(1,)], [(1,)])
