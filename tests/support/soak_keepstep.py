@@ -14,6 +14,7 @@ from keepstep.app import App
 from keepstep.cli.main import run
 from keepstep.config import Settings, catalogue
 from keepstep.integrations.registry import Registered, Values
+from keepstep.service.connectors import InEffect
 from keepstep.service.settings import Chosen
 
 CONNECTIONS = "SOAK_CONNECTIONS"
@@ -37,7 +38,14 @@ class ManyApp(App):
 
     def values(self, key: str) -> Values:
         """All of them are configured the same way."""
-        return super().values("doorloop" if key in self.registered else key)
+        return super().values(self._meant(key))
+
+    def in_effect(self, key: str, chosen: Chosen, stored: Mapping[str, str], *, own: bool = False) -> InEffect:
+        """The same for what holds now."""
+        return super().in_effect(self._meant(key), chosen, stored, own=own)
+
+    def _meant(self, key: str) -> str:
+        return "doorloop" if key in self.registered else key
 
     def with_chosen(self, chosen: Chosen) -> App:
         """The same with what people chose."""
