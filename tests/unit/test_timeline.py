@@ -31,7 +31,8 @@ def event(number: int, seconds: float, kind: str, of: str | None = None, **data:
 
 def run(*events: LoggedEvent, entities: tuple[str, ...] = ("owners", "leases"), **changes: Any) -> RunDetail:
     given: dict[str, Any] = {
-        "run_id": 7, "integration": "doorloop", "created_at": NOW, "planned_at": None, "started_at": NOW,
+        "run_id": 7, "integration": "doorloop", "owner": None,
+        "created_at": NOW, "planned_at": None, "started_at": NOW,
         "finished_at": at(100), "due_at": None, "entity": ",".join(entities), "mode": "backfill", "rows": 0,
         "inserted": 0, "updated": 0, "unchanged": 0, "deleted": 0, "dead_lettered": 0, "requests": 0,
         "duration_ms": None, "result": "succeeded", "error": None, "dry_run": False, "trigger": "manual",
