@@ -34,6 +34,8 @@ from keepstep.service.core import Service
 
 ROWS = {"customers": 5, "orders": 5, "ddt": 5, "invoices": 5, "products": 20, "prices": 20}
 SLOW = "A000"
+_PATIENCE = 1800
+"""Seconds for the first report of everybody."""
 _FIRST = (
     "SELECT count(*) AS n FROM keepstep.schedules s WHERE s.sync_type IS NOT NULL AND NOT EXISTS"
     " (SELECT FROM keepstep.runs r WHERE r.schedule_id = s.id AND r.state = 'succeeded')"
@@ -64,7 +66,9 @@ FROM each e GROUP BY e.sync_type ORDER BY 2, 1
 
 @dataclass(frozen=True)
 class Line:
-    """How late the runs of one type began after their slots, in seconds; ``missed``: schedules with too few runs."""
+    """How late the runs of one type began after their slots, in seconds (None: no slot fell into the time that was
+    measured); ``missed``: schedules with too few runs.
+    """
 
     slow: bool
     type: str
@@ -72,9 +76,9 @@ class Line:
     schedules: int
     runs: int
     missed: int
-    p50: float
-    p99: float
-    most: float
+    p50: float | None
+    p99: float | None
+    most: float | None
 
 
 def main() -> int:
@@ -95,7 +99,8 @@ def main() -> int:
     print("| slow agent | type | interval, s | schedules | runs | with too few | late p50, s | p99 | most |")
     print("| --- | --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: |")
     for line in lines:
-        told = f"{line.runs:,} | {line.missed} | {line.p50:.2f} | {line.p99:.2f} | {line.most:.2f}"
+        late = " | ".join("" if found is None else f"{found:.2f}" for found in (line.p50, line.p99, line.most))
+        told = f"{line.runs:,} | {line.missed} | {late}"
         print(f"| {'one' if line.slow else 'none'} | {line.type} | {line.seconds} | {line.schedules} | {told} |")
     if options.out:
         content = {"at": datetime.now(UTC).isoformat(), "facts": facts, "results": [asdict(line) for line in lines]}
@@ -161,7 +166,9 @@ async def measure(
         began = time.monotonic()
         codes = [f"A{number:03}" for number in range(options.agents)]
         await sql("INSERT INTO keepstep.agents (code) SELECT unnest(%s::text[])", [codes])
-        while (await sql(_FIRST))[0]["n"]:  # noqa: ASYNC110 - it waits for rows
+        while missing := (await sql(_FIRST))[0]["n"]:  # noqa: ASYNC110 - it waits for rows
+            if time.monotonic() - began > _PATIENCE:
+                raise SystemExit(f"After {_PATIENCE} s {missing} schedules have no run that succeeded.")
             await asyncio.sleep(1)
         took = time.monotonic() - began
         print(f"every report of everybody for the first time: {took:,.0f} s", file=sys.stderr)

@@ -27,10 +27,12 @@ from bench.report import about, machine
 FIRST_PAINT_MS, MOST_KB, UPDATE_MS = 200, 200, 100
 _LISTENERS = 49
 _PATIENCE = httpx.Timeout(30, read=None)
-_COLD = """() => {
+_COLD = """async () => {
+  const largest = await new Promise((found) => new PerformanceObserver((list) => found(list.getEntries().at(-1).startTime))
+    .observe({ type: "largest-contentful-paint", buffered: true }));
   const paint = performance.getEntriesByType("paint").find((one) => one.name === "first-contentful-paint");
   const parts = [...performance.getEntriesByType("navigation"), ...performance.getEntriesByType("resource")];
-  return [paint?.startTime ?? null, parts.reduce((sum, one) => sum + one.transferSize, 0), parts.length];
+  return [paint?.startTime ?? null, largest, parts.reduce((sum, one) => sum + one.transferSize, 0), parts.length];
 }"""
 _LIVE = """
 window.updates = [];
@@ -68,8 +70,8 @@ class Site:
         return run_id
 
 
-async def cold(browser: Watched, path: str) -> tuple[float, int, int]:
-    """First contentful paint (ms), bytes, requests of a load by a browser that knows nothing yet."""
+async def cold(browser: Watched, path: str) -> tuple[float, float, int, int]:
+    """First and largest contentful paint (ms), bytes, requests of a load by a browser that knows nothing yet."""
     page = await browser.page("/healthz" if path == PAGE else "/login")
     client = await browser.context.new_cdp_session(page)
     await client.send("Network.clearBrowserCache")
@@ -79,7 +81,7 @@ async def cold(browser: Watched, path: str) -> tuple[float, int, int]:
         await page.evaluate("() => new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))")
         found = await page.evaluate(_COLD)
     await page.close()
-    return float(found[0]), int(found[1]), int(found[2])
+    return float(found[0]), float(found[1]), int(found[2]), int(found[3])
 
 
 @contextlib.asynccontextmanager
@@ -131,18 +133,19 @@ async def measure(url: str, loads: int) -> bool:
         lines = [await cold(browser, "/healthz") for _ in range(loads)]
         browser.complaints.clear()  # a bare JSON document has no icon
         updates = await live(site, browser, 5)
-    paints, kilobytes = sorted(one[0] for one in pages), max(one[1] for one in pages) / 1000
+    paints, kilobytes = sorted(one[0] for one in pages), max(one[2] for one in pages) / 1000
     shown = sorted(one[1] for one in updates)
     print("| what | aim | least | median | most |\n| --- | ---: | ---: | ---: | ---: |")
     rows = (
         (f"first contentful paint, {loads} cold loads, ms", f"< {FIRST_PAINT_MS}", paints),
-        ("the same of a page of one line, ms", "", sorted(one[0] for one in lines)),
+        ("the largest contentful paint of these, ms", "", sorted(one[1] for one in pages)),
+        ("first contentful paint of a page of one line, ms", "", sorted(one[0] for one in lines)),
         (f"{len(shown)} live updates, request to frame, {_LISTENERS} others listening, ms", f"< {UPDATE_MS}", shown),
         ("of that until the answer was there, ms", "", sorted(one[0] for one in updates)),
     )
     for words, aim, times in rows:
         print(f"| {words} | {aim} | {times[0]:.0f} | {median(times):.0f} | {times[-1]:.0f} |")
-    print(f"| transfer, cold and compressed, kB, {pages[0][2]} requests | < {MOST_KB} | | {kilobytes:.0f} | |")
+    print(f"| transfer, cold and compressed, kB, {pages[0][3]} requests | < {MOST_KB} | | {kilobytes:.0f} | |")
     return median(paints) < FIRST_PAINT_MS and kilobytes < MOST_KB and median(shown) < UPDATE_MS
 
 

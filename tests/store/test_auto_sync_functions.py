@@ -69,6 +69,23 @@ async def test_who_has_not_connected_waits(stage: Stage) -> None:
     assert (before, await due(stage)) == ([], ["ana"])
 
 
+async def test_off_and_on_within_one_interval_makes_no_run(stage: Stage) -> None:
+    await connect(stage, "ana")
+    await stage.call("SELECT keepstep.schedule_auto_sync('ana', 30)")
+    [run] = (await stage.dispatch())[0]
+    while_it_runs, later = [], []
+    for found in (while_it_runs, later):
+        await stage.call("SELECT keepstep.unschedule_auto_sync('ana')")
+        await stage.call("SELECT keepstep.schedule_auto_sync('ana', 30)")
+        found += await due(stage)
+        await stage.call("UPDATE keepstep.runs SET state = 'succeeded', finished_at = now() WHERE id = %s", run)
+    await stage.call("UPDATE keepstep.owner_standing SET last_success_at = now() - interval '31 minutes'")
+    await stage.call("SELECT keepstep.unschedule_auto_sync('ana')")
+    await stage.call("SELECT keepstep.schedule_auto_sync('ana', 30)")
+
+    assert (while_it_runs, later, await due(stage)) == ([], [], ["ana"])
+
+
 async def test_an_interval_is_changed_and_a_schedule_turned_off(stage: Stage) -> None:
     await connect(stage, "ana")
     off = await stage.call("SELECT keepstep.update_auto_sync_schedule('ana', 60) AS done")

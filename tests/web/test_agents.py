@@ -8,6 +8,7 @@ import httpx
 import pytest
 
 from keepstep.alerts.alerter import Alerter
+from tests.support.host import SECRET, bearer, token
 from tests.support.site import Served, served
 
 URL = "/api/sync/agents"
@@ -153,3 +154,34 @@ async def test_an_erp_that_waits_for_its_account_is_not_stale(dsn: str, tmp_path
 
     assert len(planned) == 6
     assert alerts == []
+
+
+async def test_runs_of_an_agent_are_for_staff_and_for_no_user_who_is_called_so(dsn: str, tmp_path: Path) -> None:
+    async with served(dsn, tmp_path, KEEPSTEP_JWT_SECRET=SECRET, **ERP) as site:
+        await site.service.agents.settle()
+        await add(site, "A07")
+        [connection] = await site.sql("SELECT id, of_user FROM keepstep.connections WHERE owner_id = 'A07'")
+        [made] = await site.sql(
+            "INSERT INTO keepstep.runs (connection_id, mode, dry_run, trigger, entities, state, started_at, finished_at)"
+            " VALUES (%s, 'backfill', false, 'manual', '{orders}', 'succeeded', now(), now()) RETURNING id",
+            connection["id"],
+        )
+        path, seen = f"/api/admin/sync/runs/{made['id']}", {}
+        for role in ("user", "viewer", "operator", "admin"):
+            header = bearer(token(subject="A07" if role == "user" else role, app_metadata={"keepstep_role": role}))
+            listed = (await site.nobody.get("/api/admin/sync/runs", headers=header)).json()
+            one = (await site.nobody.get(path, headers=header)).status_code
+            seen[role] = (made["id"] in [run["runId"] for run in listed], one)
+        header = bearer(token(subject="A07", app_metadata={"keepstep_role": "user"}))
+        config = {"enabled": True, "interval_hours": 6, "workspace_id": "ws"}
+        put = await site.nobody.put("/api/logos-vision/auto-sync/config", json=config, headers=header)
+        assert put.status_code == 200, put.text
+        [user] = await site.sql("SELECT id FROM keepstep.users WHERE owner_id = 'A07'")
+        gone = await site.admin.delete(f"/api/admin/users/{user['id']}")
+        schedules = await site.sql(
+            "SELECT enabled FROM keepstep.schedules WHERE connection_id = %s", connection["id"]
+        )
+
+    assert connection["of_user"] is None
+    assert seen == {"user": (False, 404), "viewer": (True, 200), "operator": (True, 200), "admin": (True, 200)}
+    assert (gone.status_code, [row["enabled"] for row in schedules]) == (204, [True] * 4)

@@ -93,6 +93,31 @@ async def test_a_problem_of_a_page_is_a_page(site: Served) -> None:
     assert (await site.admin.get(f"{PAGE}?integration=nothing")).json()["title"] == "Not found"
 
 
+@pytest.mark.parametrize("encoding", ["gzip", "identity"])
+async def test_the_header_is_there_before_the_database_has_answered(site: Served, encoding: str) -> None:
+    headers = {**BROWSER, "accept-encoding": encoding}
+    async with site.connection() as connection, connection.transaction():
+        await connection.execute("LOCK TABLE keepstep.dead_letters")
+        async with site.admin.stream("GET", PAGE, headers=headers) as answer:
+            texts = answer.aiter_text()
+            begun = await anext(texts)
+            await connection.execute("COMMIT")
+            rest = "".join([text async for text in texts])
+    assert ("<h1" in begun, 'id="room"' in begun) == (True, False)
+    assert 'id="part-letters"' in rest
+    assert rest.endswith("</html>")
+
+
+async def test_what_fails_under_a_page_that_has_begun_is_said_in_its_place(site: Served) -> None:
+    await site.sql("ALTER TABLE keepstep.dead_letters RENAME TO lost")
+    answer = await site.admin.get(PAGE, headers=BROWSER)
+    assert (answer.status_code, 'id="room"' in answer.text) == (200, False)
+    assert "dead_letters" in answer.text
+    assert answer.text.endswith("</html>")
+    await site.sql("ALTER TABLE keepstep.lost RENAME TO dead_letters")
+    assert 'id="room"' in (await site.admin.get(PAGE, headers=BROWSER)).text
+
+
 async def test_every_file_that_a_page_names_is_there_for_good_and_compressed(site: Served) -> None:
     text = (await site.admin.get(PAGE)).text
     names = set(re.findall(r'"(/static/[^"]+)"', text))
@@ -141,3 +166,12 @@ async def test_pages_that_heard_the_same_share_a_look_and_later_news_or_an_act_g
     assert center.look("doorloop", seen=8) is later
     glances = await asyncio.gather(*(later.part("glance") for _ in range(5)))
     assert all(glance is glances[0] for glance in glances)
+
+
+async def test_a_browser_that_comes_to_a_consent_without_a_session_signs_in_first(site: Served) -> None:
+    path = "/api/connections/google_contacts/callback?code=c&state=s"
+    answer = await site.nobody.get(path, headers=BROWSER)
+    assert (answer.status_code, answer.headers["location"]) == (
+        303, "/login?next=%2Fapi%2Fconnections%2Fgoogle_contacts%2Fcallback%3Fcode%3Dc%26state%3Ds",
+    )  # fmt: skip
+    assert (await site.nobody.get(path)).status_code == 401

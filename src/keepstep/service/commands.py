@@ -105,7 +105,7 @@ class Commands:
 
     async def _requeue(self, ids: Sequence[int], *, by: str) -> list[Requeued]:
         async with self._database.connection() as connection:
-            rows = [row for row in await dead_letters.get(connection, ids) if not is_hidden(row["owner_id"])]
+            rows = [row for row in await dead_letters.get(connection, ids) if not is_hidden(row["of_user"])]
         results = {row["id"]: Requeued(id=row["id"], result="failed", reason="") for row in rows}
         open_rows = [row for row in rows if row["state"] == "open"]
         places = {(row["integration"], row["owner_id"] or "", row["entity"]) for row in open_rows}
@@ -127,7 +127,7 @@ class Commands:
         """Close dead letters for good. Raises ``BadRequest`` without a reason."""
         _need_reason(reason)
         async with self._database.connection() as connection:
-            seen = [row["id"] for row in await dead_letters.get(connection, ids) if not is_hidden(row["owner_id"])]
+            seen = [row["id"] for row in await dead_letters.get(connection, ids) if not is_hidden(row["of_user"])]
             closed = set(await dead_letters.close(connection, seen, "discarded", by=by, note=reason))
         answers = [
             Requeued(id=i, result="discarded", reason=reason)
@@ -211,7 +211,7 @@ class Commands:
 
     async def _held(self, connection: Connection, run_id: int) -> list[dict[str, Any]]:
         found = await held.select(connection, state="open", run_id=run_id)
-        rows = [row for row in found if not is_hidden(row["owner_id"])]
+        rows = [row for row in found if not is_hidden(row["of_user"])]
         if not rows:
             raise Conflict(f"Run {run_id} holds nothing.", fix="List what is held with: keepstep held list")
         return rows

@@ -34,6 +34,16 @@ class ProblemDocument(Shape):
     run_id: Annotated[int | None, Absent] = None
 
 
+UNFORESEEN = ProblemDocument(
+    title="Internal Server Error",
+    status=500,
+    detail="Keepstep met an unexpected error.",
+    fix="The details are in its log; please report them.",
+    code="internal",
+)
+"""What is said of an error that nobody thought of."""
+
+
 def problem(error: KeepstepError) -> ProblemDocument:
     """The document of an error."""
     run_id = getattr(error, "run_id", None)

@@ -77,7 +77,7 @@ class Line:
         )  # fmt: skip
         body = b"event: log\ndata: " + data.model_dump_json().encode() + b"\n\n"
         rank = LEVELS.index(row["level"])
-        whose = row["owner_id"]
+        whose = row["of_user"]
         return cls(row["id"], row["run_id"], row["entity"], whose, rank, position, body, block(position, body))
 
     def at(self, position: Position) -> bytes:

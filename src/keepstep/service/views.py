@@ -53,13 +53,13 @@ class Views:
         """These runs, newest first."""
         async with self._database.connection() as connection:
             rows = await runs.get_several(connection, ids)
-        return [_run(row) for row in rows if not is_hidden(row["owner_id"])]
+        return [_run(row) for row in rows if not is_hidden(row["of_user"])]
 
     async def run(self, run_id: int) -> RunSummary:
         """One run. Raises ``NotFound`` when there is none of that id."""
         async with self._database.connection() as connection:
             row = await runs.get(connection, run_id)
-        if row is None or is_hidden(row["owner_id"]):
+        if row is None or is_hidden(row["of_user"]):
             raise NotFound(f"There is no run {run_id}.", fix="List the runs with: keepstep runs")
         return _run(row)
 
@@ -108,7 +108,7 @@ class Views:
         """One dead letter with its payload. Raises ``NotFound`` when there is none of that id."""
         async with self._database.connection() as connection:
             rows = await dead_letters.get(connection, [letter_id])
-        if not rows or is_hidden(rows[0]["owner_id"]):
+        if not rows or is_hidden(rows[0]["of_user"]):
             raise NotFound(f"There is no dead letter {letter_id}.", fix="List them with: keepstep dlq list")
         payload = bytes(rows[0]["payload"]).decode("utf-8", "backslashreplace")
         return _shaped(DeadLetterDetail, {**rows[0], "payload": payload})
@@ -127,7 +127,7 @@ class Views:
                 },
             )
             for row in rows
-            if not is_hidden(row["owner_id"])
+            if not is_hidden(row["of_user"])
         ]
 
     async def checkpoints(self) -> list[CheckpointView]:

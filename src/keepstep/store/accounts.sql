@@ -31,10 +31,10 @@ WITH gone AS (
     DELETE FROM keepstep.users WHERE id = %(id)s RETURNING name, owner_id
 ), forgotten AS (
     UPDATE keepstep.connections c SET credentials = NULL, credentials_set_at = NULL, refused_at = NULL, refused_reason = NULL
-    FROM gone WHERE c.owner_id = gone.owner_id AND c.own_credentials
+    FROM gone WHERE c.of_user = gone.owner_id AND c.own_credentials
 ), off AS (
     UPDATE keepstep.schedules s SET enabled = false, updated_by = 'keepstep'
-    FROM keepstep.connections c JOIN gone ON c.owner_id = gone.owner_id
+    FROM keepstep.connections c JOIN gone ON c.of_user = gone.owner_id
     WHERE s.connection_id = c.id AND c.own_credentials AND s.enabled
 )
 SELECT name FROM gone

@@ -31,15 +31,7 @@ WHERE id = %(schedule)s
   AND (enabled, interval_seconds, entities) IS DISTINCT FROM (%(enabled)s, %(seconds)s::integer, %(entities)s::text[])
 
 -- name: go_on
--- Turned off and on again within one interval: what it would read at once was read just now, or is being read.
-UPDATE keepstep.schedule_times t SET delta_at = n.at, due_at = least(n.at, t.full_at)
-FROM (SELECT keepstep.next_slot(now(), s.anchor_at, s.interval_seconds) AS at
-      FROM keepstep.schedules s LEFT JOIN keepstep.owner_standing o ON o.connection_id = s.connection_id
-      WHERE s.id = %(schedule)s AND (
-          o.last_success_at > now() - s.interval_seconds * interval '1 second'
-          OR EXISTS (SELECT FROM keepstep.runs r
-                     WHERE r.connection_id = s.connection_id AND r.state IN ('queued', 'running', 'waiting')))) n
-WHERE t.schedule_id = %(schedule)s
+SELECT keepstep.go_on(%(schedule)s)
 
 -- name: rest
 DELETE FROM keepstep.schedule_times WHERE schedule_id = %(schedule)s
@@ -63,12 +55,12 @@ WHERE c.integration = %(integration)s AND c.own_credentials AND c.state = 'conne
 
 -- name: owners_in
 -- Whom a workspace stands for: an owner of that name, or those who set something up in it.
-SELECT owner_id FROM keepstep.connections WHERE owner_id = %(workspace)s
+SELECT of_user AS owner_id FROM keepstep.connections WHERE of_user = %(workspace)s
 UNION
 SELECT owner_id FROM keepstep.connections
 WHERE integration = %(integration)s AND workspace = %(workspace)s AND owner_id IS NOT NULL
 LIMIT 3
 
 -- name: is_owner
-SELECT EXISTS (SELECT FROM keepstep.connections WHERE owner_id = %(owner)s)
+SELECT EXISTS (SELECT FROM keepstep.connections WHERE of_user = %(owner)s)
     OR EXISTS (SELECT FROM keepstep.users WHERE owner_id = %(owner)s) AS found

@@ -47,7 +47,7 @@ WHERE (%(only)s::bigint[] IS NULL OR connection_id = ANY (%(only)s::bigint[]))
 GROUP BY entity, kind, state ORDER BY entity, kind, state
 
 -- name: get
-SELECT d.*, c.integration, c.owner_id FROM keepstep.dead_letters d JOIN keepstep.connections c ON c.id = d.connection_id
+SELECT d.*, c.integration, c.owner_id, c.of_user FROM keepstep.dead_letters d JOIN keepstep.connections c ON c.id = d.connection_id
 WHERE d.id = ANY (%(ids)s::bigint[]) ORDER BY d.id
 
 -- name: retried

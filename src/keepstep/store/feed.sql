@@ -20,19 +20,19 @@ WHERE l.locktype = 'relation' AND l.relation = 'keepstep.events'::regclass AND l
 -- name: news
 -- What was committed since: in the gaps and above them.
 (SELECT e.id, e.ts, e.run_id, e.type, e.level, e.entity, e.page, e.rows, e.msg, e.data,
-  (SELECT c.owner_id FROM keepstep.connections c WHERE c.id = e.connection_id) AS owner_id
+  (SELECT c.of_user FROM keepstep.connections c WHERE c.id = e.connection_id) AS of_user
  FROM unnest(%(firsts)s::bigint[], %(lasts)s::bigint[]) AS g (first, last)
  JOIN keepstep.events e ON e.id BETWEEN g.first AND g.last)
 UNION ALL
 (SELECT e.id, e.ts, e.run_id, e.type, e.level, e.entity, e.page, e.rows, e.msg, e.data,
-  (SELECT c.owner_id FROM keepstep.connections c WHERE c.id = e.connection_id) AS owner_id
+  (SELECT c.of_user FROM keepstep.connections c WHERE c.id = e.connection_id) AS of_user
  FROM keepstep.events e WHERE e.id > %(high)s::bigint ORDER BY e.id LIMIT %(limit)s::bigint)
 ORDER BY id LIMIT %(limit)s::bigint
 
 -- name: missed
 -- What one position has seen and another has not, in order, from an id on.
 SELECT e.id, e.ts, e.run_id, e.type, e.level, e.entity, e.page, e.rows, e.msg, e.data,
-  (SELECT c.owner_id FROM keepstep.connections c WHERE c.id = e.connection_id) AS owner_id
+  (SELECT c.of_user FROM keepstep.connections c WHERE c.id = e.connection_id) AS of_user
 FROM keepstep.events e
 WHERE e.id > %(after)s::bigint AND e.id <= %(high)s::bigint
   AND NOT EXISTS (
@@ -47,6 +47,6 @@ WHERE e.id > %(after)s::bigint AND e.id <= %(high)s::bigint
   AND e.level = ANY (%(levels)s::text[])
   AND (%(everything)s OR EXISTS (
       SELECT FROM keepstep.connections c
-      WHERE c.id = e.connection_id AND ((c.owner_id IS NULL AND %(shared)s) OR c.owner_id = %(owner)s::text)
+      WHERE c.id = e.connection_id AND ((c.of_user IS NULL AND %(shared)s) OR c.of_user = %(owner)s::text)
   ))
 ORDER BY e.id LIMIT %(limit)s::bigint

@@ -9,7 +9,7 @@ WHERE connection_id = %(connection)s AND entity = %(entity)s AND state = 'open'
 RETURNING run_id
 
 -- name: list
-SELECT h.*, c.integration, c.owner_id,
+SELECT h.*, c.integration, c.owner_id, c.of_user,
        (SELECT array_agg(k.key) FROM (SELECT key FROM keepstep.held_keys k WHERE k.run_id = h.run_id AND k.entity = h.entity ORDER BY key LIMIT 20) k) AS sample
 FROM keepstep.held_deletions h JOIN keepstep.connections c ON c.id = h.connection_id
 WHERE (%(state)s::text IS NULL OR h.state = %(state)s) AND (%(run)s::bigint IS NULL OR h.run_id = %(run)s)

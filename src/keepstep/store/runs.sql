@@ -122,17 +122,17 @@ WHERE id = %(run)s AND state = 'held'
   AND NOT EXISTS (SELECT FROM keepstep.held_deletions h WHERE h.run_id = r.id AND h.state = 'open')
 
 -- name: get_run
-SELECT r.*, c.integration, c.owner_id FROM keepstep.runs r JOIN keepstep.connections c ON c.id = r.connection_id WHERE r.id = %(run)s
+SELECT r.*, c.integration, c.owner_id, c.of_user FROM keepstep.runs r JOIN keepstep.connections c ON c.id = r.connection_id WHERE r.id = %(run)s
 
 -- name: get_runs
-SELECT r.*, c.integration, c.owner_id FROM keepstep.runs r JOIN keepstep.connections c ON c.id = r.connection_id
+SELECT r.*, c.integration, c.owner_id, c.of_user FROM keepstep.runs r JOIN keepstep.connections c ON c.id = r.connection_id
 WHERE r.id = ANY (%(runs)s::bigint[]) ORDER BY r.id DESC
 
 -- name: run_entities
 SELECT * FROM keepstep.run_entities WHERE run_id = ANY (%(runs)s::bigint[]) ORDER BY run_id, position
 
 -- name: list_runs
-SELECT r.*, c.integration, c.owner_id FROM keepstep.runs r JOIN keepstep.connections c ON c.id = r.connection_id
+SELECT r.*, c.integration, c.owner_id, c.of_user FROM keepstep.runs r JOIN keepstep.connections c ON c.id = r.connection_id
 WHERE (%(entity)s::text IS NULL OR EXISTS (SELECT FROM keepstep.run_entities e WHERE e.run_id = r.id AND e.entity = %(entity)s))
   AND (%(result)s::text IS NULL OR r.state = %(result)s)
   AND (%(before)s::bigint IS NULL OR r.id < %(before)s)

@@ -224,6 +224,19 @@ CREATE FUNCTION keepstep.full_done_today(schedule bigint, moment timestamp with 
         AND r.created_at < date_trunc('day', moment, 'UTC') + interval '24 hours')
 $$;
 
+CREATE FUNCTION keepstep.go_on(schedule bigint) RETURNS void
+    LANGUAGE sql
+    AS $$
+    UPDATE keepstep.schedule_times t SET delta_at = n.at, due_at = least(n.at, t.full_at)
+    FROM (SELECT keepstep.next_slot(now(), s.anchor_at, s.interval_seconds) AS at
+          FROM keepstep.schedules s LEFT JOIN keepstep.owner_standing o ON o.connection_id = s.connection_id
+          WHERE s.id = schedule AND (
+              o.last_success_at > now() - s.interval_seconds * interval '1 second'
+              OR EXISTS (SELECT FROM keepstep.runs r
+                         WHERE r.connection_id = s.connection_id AND r.state IN ('queued', 'running', 'waiting')))) n
+    WHERE t.schedule_id = schedule
+$$;
+
 CREATE FUNCTION keepstep.is_erp_ready(own boolean) RETURNS boolean
     LANGUAGE sql STABLE
     AS $$
@@ -240,7 +253,7 @@ CREATE FUNCTION keepstep.is_visible(connection bigint) RETURNS boolean
     AS $$
     SELECT EXISTS (
         SELECT FROM keepstep.connections c
-        WHERE c.id = connection AND (c.owner_id IS NULL OR c.owner_id = pg_catalog.current_setting('keepstep.owner', true)))
+        WHERE c.id = connection AND (c.owner_id IS NULL OR c.of_user = pg_catalog.current_setting('keepstep.owner', true)))
 $$;
 
 CREATE FUNCTION keepstep.jitter(schedule_id bigint, interval_seconds integer) RETURNS interval
@@ -414,6 +427,7 @@ DECLARE
     bounds record;
     connection bigint;
     schedule bigint;
+    was_off boolean;
 BEGIN
     SELECT * INTO bounds FROM keepstep.auto_sync_bounds(integration);
     IF minutes IS NULL OR minutes NOT BETWEEN bounds.least_minutes AND bounds.most_minutes THEN
@@ -427,6 +441,7 @@ BEGIN
     INSERT INTO keepstep.connections AS c (integration, owner_id, own_credentials)
     VALUES (schedule_auto_sync.integration, schedule_auto_sync.user_id, true)
     ON CONFLICT (integration, coalesce(owner_id, '')) DO UPDATE SET own_credentials = true RETURNING c.id INTO connection;
+    SELECT NOT s.enabled INTO was_off FROM keepstep.schedules s WHERE s.connection_id = connection AND s.name = '';
     INSERT INTO keepstep.schedules AS s (connection_id, enabled, interval_seconds, entities, updated_by)
     VALUES (connection, true, minutes * 60, bounds.entities, session_user)
     ON CONFLICT (connection_id, name) DO UPDATE
@@ -434,6 +449,9 @@ BEGIN
     WHERE NOT s.enabled OR s.interval_seconds <> excluded.interval_seconds
     RETURNING s.id INTO schedule;
     IF schedule IS NOT NULL THEN
+        IF was_off THEN
+            PERFORM keepstep.go_on(schedule);
+        END IF;
         INSERT INTO keepstep.admin_logs ("user", action, payload, result) VALUES (
             session_user, 'auto-sync.set',
             jsonb_build_object('integration', integration, 'owner', user_id, 'enabled', true, 'interval_minutes', minutes),
@@ -565,6 +583,11 @@ CASE
     ELSE 'connected'::text
 END) STORED NOT NULL,
     env_given text[] DEFAULT '{}'::text[] NOT NULL,
+    of_user text GENERATED ALWAYS AS (
+CASE
+    WHEN (integration <> 'erp'::text) THEN owner_id
+    ELSE NULL::text
+END) STORED,
     CONSTRAINT connections_credentials_check CHECK (((credentials IS NULL) = (credentials_set_at IS NULL))),
     CONSTRAINT connections_owner_check CHECK ((owner_id <> ''::text)),
     CONSTRAINT connections_paused_check CHECK ((((paused_at IS NULL) = (paused_by IS NULL)) AND ((paused_at IS NULL) = (paused_reason IS NULL)))),
@@ -573,6 +596,8 @@ END) STORED NOT NULL,
 WITH (fillfactor='80');
 
 COMMENT ON COLUMN keepstep.connections.env_given IS 'what the environment gives: credentials, base_url';
+
+COMMENT ON COLUMN keepstep.connections.of_user IS 'the user whom it belongs to; null: shared, or an agent''s';
 
 CREATE FUNCTION keepstep.shows(owner text) RETURNS boolean
     LANGUAGE sql STABLE
@@ -1564,6 +1589,8 @@ CREATE UNIQUE INDEX connections_integration_owner ON keepstep.connections USING 
 
 CREATE INDEX connections_of_owner ON keepstep.connections USING btree (owner_id) WHERE (owner_id IS NOT NULL);
 
+CREATE INDEX connections_of_user ON keepstep.connections USING btree (of_user);
+
 CREATE INDEX connections_of_workspace ON keepstep.connections USING btree (integration, workspace) WHERE (workspace IS NOT NULL);
 
 CREATE INDEX connections_owned ON keepstep.connections USING btree (integration, owner_id, id) WHERE (owner_id IS NOT NULL);
@@ -1788,7 +1815,7 @@ CREATE POLICY keepstep_owner ON keepstep.alerts USING (((connection_id IS NULL) 
 
 CREATE POLICY keepstep_owner ON keepstep.checkpoints USING (keepstep.is_visible(connection_id));
 
-CREATE POLICY keepstep_owner ON keepstep.connections USING (((owner_id IS NULL) OR (owner_id = current_setting('keepstep.owner'::text, true))));
+CREATE POLICY keepstep_owner ON keepstep.connections USING (((owner_id IS NULL) OR (of_user = current_setting('keepstep.owner'::text, true))));
 
 CREATE POLICY keepstep_owner ON keepstep.dead_letters USING (keepstep.is_visible(connection_id));
 

@@ -1,4 +1,5 @@
 -- name: visible
-SELECT id FROM keepstep.connections WHERE owner_id IS NULL AND %(shared)s
+-- Each its index: ``of_user`` is null where it is shared, and where it is an agent's.
+SELECT id FROM keepstep.connections WHERE of_user IS NULL AND %(shared)s
 UNION ALL
-SELECT id FROM keepstep.connections WHERE owner_id = %(owner)s
+SELECT id FROM keepstep.connections WHERE of_user = %(owner)s

@@ -6,7 +6,6 @@ from fastapi import APIRouter, Path, Query, Request, Response
 from fastapi.responses import RedirectResponse
 
 from keepstep.model.errors import KeepstepError
-from keepstep.service import scope
 from keepstep.service.core import Service
 from keepstep.service.picture_child import Drawn
 from keepstep.service.pictures import Pictures
@@ -54,7 +53,7 @@ def _board(routes: APIRouter, service: Service, pages: Pages) -> None:
     ) -> Response:
         view = await board(service, statistics, search=search.strip(), state=state, first=int(after) if after else 0)
         chosen = {"search": search, "state": state, "after": after}
-        return shown(request, pages, "erp", who, view=view, chosen=chosen, sees=_sees(), **words)
+        return shown(request, pages, "erp", who, view=view, chosen=chosen, **words)
 
     @routes.get("/agents")
     async def agents(
@@ -69,7 +68,7 @@ def _board(routes: APIRouter, service: Service, pages: Pages) -> None:
         if "hx-request" not in request.headers:
             return RedirectResponse(f"{ERP_HOME}{address({'search': agent})}#freshness", 303)
         view = await cell_view(service, report, agent)
-        return pages.fragment(request, "erp_cell_drawer", who, view=view, cell=view.cell, sees=_sees(), **words)
+        return pages.fragment(request, "erp_cell_drawer", who, view=view, cell=view.cell, **words)
 
 
 def _documents(routes: APIRouter, service: Service, pages: Pages, pictures: Pictures) -> None:
@@ -103,8 +102,3 @@ def _documents(routes: APIRouter, service: Service, pages: Pages, pictures: Pict
         is_pdf = body.startswith(b"%PDF-")
         named = {"content-disposition": f'attachment; filename="{found.name}{".pdf" if is_pdf else ".bin"}"'}
         return Response(body, 200, {**_SEALED, **named}, "application/pdf" if is_pdf else "application/octet-stream")
-
-
-def _sees() -> bool:
-    """Whether the caller may open runs of agents, which are owners: else nothing leads there."""
-    return scope.current().everything

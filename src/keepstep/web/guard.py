@@ -21,6 +21,8 @@ from keepstep.web.problems import answer
 SESSION_COOKIE = "keepstep_session"
 SAFE = frozenset(("GET", "HEAD", "OPTIONS", "TRACE"))
 API = "/api/"
+CONSENTS = f"{API}connections/"
+"""Of the API a browser opens only what begins and ends a consent; a GET brings no body, and its route asks who calls."""
 _IDENTITY = "keepstep.identity"
 _ORIGIN = "keepstep.origin"
 """The origin of another site's page that may use the API, where a request comes from one."""
@@ -84,7 +86,8 @@ class Guard:
             raise NotAllowed(
                 reason, fix="Use Keepstep's own page, or a program that sends a token and no Origin header."
             )
-        if path.startswith(API) and (method, path) not in self._is_open:
+        opened = method == "GET" and path.startswith(CONSENTS)
+        if path.startswith(API) and not opened and (method, path) not in self._is_open:
             await identity_of(scope, self._accounts)
 
 

@@ -3,7 +3,7 @@
 A part is rendered from the same dataclass by the same template, whether the whole page is asked for or the part alone.
 """
 
-from typing import Annotated
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request, Response
 from fastapi.responses import RedirectResponse
@@ -43,9 +43,13 @@ def _page(routes: APIRouter, center: ControlCenter, pages: Pages) -> None:
         level: Filter = "", run_id: Annotated[Filter, Query(alias="runId")] = "", line: Filter = "",
     ) -> Response:  # fmt: skip
         look = center.look(integration)
-        parts = {name: await look.part(name) for name in PARTS}
-        return pages.page(
-            request, "control_center", who, integration=integration, title=look.title, parts=parts,
+        parts: dict[str, Any] = {}
+
+        async def read() -> None:
+            parts.update({name: await look.part(name) for name in PARTS})
+
+        return pages.begun(
+            request, "control_center", who, read, integration=integration, title=look.title, parts=parts,
             integrations=center.integrations(), rendered=utc_now(),
             filters={"entity": entity, "level": level, "run_id": run_id, "line": line},
         )  # fmt: skip

@@ -7,7 +7,7 @@ from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from keepstep.service.problems import ProblemDocument
+from keepstep.service.problems import UNFORESEEN, ProblemDocument
 from keepstep.web.problems import answer
 
 MOST_BODY = 1 << 20
@@ -43,7 +43,7 @@ class Shield:
         except Exception:
             _log.exception("%s %s failed", scope["method"], scope["path"])
             if not started:
-                await _fault()(scope, receive, send)
+                await answer(UNFORESEEN)(scope, receive, send)
 
 
 class _Counted:
@@ -74,15 +74,3 @@ def _too_large() -> Response:
         title="Content Too Large", status=413, detail=_TOO_LARGE, code="content-too-large",
     )  # fmt: skip
     return answer(document, {"connection": "close"})
-
-
-def _fault() -> Response:
-    return answer(
-        ProblemDocument(
-            title="Internal Server Error",
-            status=500,
-            detail="Keepstep met an unexpected error.",
-            fix="The details are in its log; please report them.",
-            code="internal",
-        )
-    )
