@@ -1,7 +1,7 @@
 """The integrations as they are configured now: by the environment, by what people chose, by stored credentials."""
 
 from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -83,11 +83,9 @@ class Connectors:
                 raise BadRequest(unreadable.message, fix=unreadable.fix)
             raise _unusable(self._registered[key], effective.values)
         values = self._with_reports(key, effective.values, owner)
-        integration = self._registered[key].build(values, pacer=self._pacer(key, effective.rules))
-        try:
+        pacer = self._pacer(key, effective.rules)
+        async with aclosing(self._registered[key].build(values, pacer=pacer)) as integration:
             yield integration, effective.policy
-        finally:
-            await integration.aclose()
 
     @asynccontextmanager
     async def _lent_to(
@@ -109,24 +107,18 @@ class Connectors:
             tokens = self._owners.tokens(key, owner, read=TokenSet.of, write=TokenSet.stored)
             values = replace(values, tokens=tokens)
         if registered.agents:  # another account, and the same upstream
-            integration = registered.build(
-                self._with_reports(key, values, owner), pacer=self._pacer(key, effective.rules)
-            )
-            try:
+            values = self._with_reports(key, values, owner)
+            async with aclosing(registered.build(values, pacer=self._pacer(key, effective.rules))) as integration:
                 yield integration, effective.policy
-            finally:
-                await integration.aclose()
             return
         rules = effective.rules
         if self._owners is not None and await self._owners.struggles(key, owner):
             rules = replace(rules, breaker_threshold=1)  # one fault tells enough: the next try is not sat through
-        pacer = shared_pacer(self._database, key, rules, title=registered.title, owner=owner)
-        integration = registered.build(values, pacer=pacer)
-        try:
+        async with (
+            aclosing(shared_pacer(self._database, key, rules, title=registered.title, owner=owner)) as pacer,
+            aclosing(registered.build(values, pacer=pacer)) as integration,
+        ):
             yield integration, effective.policy
-        finally:
-            await integration.aclose()
-            await pacer.aclose()
 
     async def is_configured(self, key: str) -> bool:
         """Whether an integration has credentials; of one that only owners have, whether they can give consent.
