@@ -23,6 +23,9 @@ at once: with Python's 700 a fifth of its time goes into looking at every connec
 _MOST_SILENCE_MS = 60_000
 """A browser that takes nothing of what was sent for so long is cut off: else its place in the live feed stays taken."""
 
+_KEPT_ALIVE = 75
+"""Seconds that an idle connection stays: longer than proxies keep theirs (60), which would send into one that ends."""
+
 
 class Place:
     """A host and a port that are ours; whatever application is ``serving`` is found there."""
@@ -38,7 +41,10 @@ class Place:
         """Answer while the block lasts; requests under way are answered before it ends."""
         logging.getLogger("uvicorn").setLevel(logging.WARNING)
         _look_for_garbage_less()
-        config = uvicorn.Config(app, log_config=None, access_log=False, lifespan="off", timeout_graceful_shutdown=3)
+        config = uvicorn.Config(
+            app, log_config=None, access_log=False, lifespan="off", timeout_graceful_shutdown=3,
+            timeout_keep_alive=_KEPT_ALIVE,
+        )  # fmt: skip
         server = _Server(config)
         serve = asyncio.create_task(server.serve(sockets=[self._listening]))
         try:
