@@ -178,9 +178,7 @@ async def test_runs_of_an_agent_are_for_staff_and_for_no_user_who_is_called_so(d
         assert put.status_code == 200, put.text
         [user] = await site.sql("SELECT id FROM keepstep.users WHERE owner_id = 'A07'")
         gone = await site.admin.delete(f"/api/admin/users/{user['id']}")
-        schedules = await site.sql(
-            "SELECT enabled FROM keepstep.schedules WHERE connection_id = %s", connection["id"]
-        )
+        schedules = await site.sql("SELECT enabled FROM keepstep.schedules WHERE connection_id = %s", connection["id"])
 
     assert connection["of_user"] is None
     assert seen == {"user": (False, 404), "viewer": (True, 200), "operator": (True, 200), "admin": (True, 200)}
