@@ -3,11 +3,13 @@
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import httpx
 import pytest
 
 from keepstep.alerts.alerter import Alerter
+from keepstep.model.errors import StoreError
 from tests.support.host import SECRET, bearer, token
 from tests.support.site import Served, served
 
@@ -69,6 +71,39 @@ async def test_what_cannot_be_is_refused_with_a_fix(site: Served) -> None:
             assert answer.status_code == status, answer.text
             assert answer.headers["content-type"].startswith("application/problem+json")
             assert answer.json()["detail"] and answer.json()["fix"]
+
+
+ODD = (
+    "A/7", "/A", "A//", "A/../B", "../x", "A?b=1", "A#1", "50%", "%2F", "a b+c", "città", "credentials", "A\\B",
+    "a'b\"<c>",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("code", ODD)
+async def test_an_agent_whatever_its_code_has_an_address(site: Served, code: str) -> None:
+    url = f"{URL}/{quote(code, safe='')}"
+    await add(site, code)
+    named = await site.admin.patch(url, json={"name": "Niccolò"})
+    own = await site.admin.put(f"{url}/credentials", json={"username": "a", "password": "b"})
+    shared = await site.admin.delete(f"{url}/credentials")
+    removed = await site.admin.delete(url)
+
+    assert [answer.status_code for answer in (named, own, shared, removed)] == [200, 200, 200, 204]
+    assert [answer.json()["code"] for answer in (named, own, shared)] == [code] * 3
+    assert (named.json()["name"], own.json()["ownCredentials"], shared.json()["ownCredentials"]) == (
+        "Niccolò", True, False,
+    )  # fmt: skip
+    assert (await site.admin.get(URL)).json() == []
+
+
+@pytest.mark.parametrize("code", [".", "..", "A/credentials", "/credentials"])
+async def test_a_code_that_no_address_leads_to_is_refused_at_every_door(site: Served, code: str) -> None:
+    answer = await add(site, code)
+
+    assert (answer.status_code, "no address" in answer.json()["detail"]) == (422, True)
+    assert answer.json()["fix"]
+    with pytest.raises(StoreError, match="agents_code_has_an_address"):
+        await site.sql("INSERT INTO keepstep.agents (code) VALUES (%s)", code)
 
 
 async def test_who_may_not_act_may_look(site: Served) -> None:
@@ -162,7 +197,8 @@ async def test_runs_of_an_agent_are_for_staff_and_for_no_user_who_is_called_so(d
         await add(site, "A07")
         [connection] = await site.sql("SELECT id, of_user FROM keepstep.connections WHERE owner_id = 'A07'")
         [made] = await site.sql(
-            "INSERT INTO keepstep.runs (connection_id, mode, dry_run, trigger, entities, state, started_at, finished_at)"
+            "INSERT INTO keepstep.runs"
+            " (connection_id, mode, dry_run, trigger, entities, state, started_at, finished_at)"
             " VALUES (%s, 'backfill', false, 'manual', '{orders}', 'succeeded', now(), now()) RETURNING id",
             connection["id"],
         )

@@ -31,7 +31,7 @@ OF_REPORTS = (
         "report-forgotten", "error", "The ERP has forgotten the report",
         "{title} forgot the report {path} before it was fetched: {detail}.",
         "Nothing has changed; the next run asks again.",
-        "It is asked for again by itself; if it stays so, see whether the ERP is restarted, or clears its prints too soon.",
+        "It is asked for again by itself; if it stays so, see whether the ERP restarts, or clears its prints too soon.",
     ),
     Fault(
         "report-late", "error", "The report is not ready in time",
