@@ -28,6 +28,12 @@ async def add(site: Served, code: str, **more: Any) -> httpx.Response:
     return await site.admin.post(URL, json={"code": code, **more})
 
 
+async def owner(site: Served, code: str) -> dict[str, Any]:
+    """The agent's line among those of all owners."""
+    [line] = (await site.admin.get("/api/admin/owners", params={"integration": "erp", "search": code})).json()["items"]
+    return dict(line)
+
+
 async def run(site: Served, name: str, **body: Any) -> httpx.Response:
     return await site.admin.post(f"/api/sync/run/{name}", json=body)
 
@@ -219,3 +225,48 @@ async def test_runs_of_an_agent_are_for_staff_and_for_no_user_who_is_called_so(d
     assert connection["of_user"] is None
     assert seen == {"user": (False, 404), "viewer": (True, 200), "operator": (True, 200), "admin": (True, 200)}
     assert (gone.status_code, [row["enabled"] for row in schedules]) == (204, [True] * 4)
+
+
+async def test_an_agent_among_the_owners_is_on_while_a_type_is_and_due_when_the_first_one_is(site: Served) -> None:
+    await add(site, "A07")
+    await site.admin.post("/api/sync/intervals/orders", json={"enabled": False})
+    on = await owner(site, "A07")
+    listed = (await site.admin.get(URL)).json()
+    await site.admin.patch(f"{URL}/A07", json={"enabled": False})
+    off = await owner(site, "A07")
+
+    assert (on["enabled"], on["intervalMinutes"], on["user"]) == (True, 15, None)
+    assert on["nextSyncAt"] == listed[0]["nextRun"] is not None
+    assert (off["enabled"], off["nextSyncAt"], off["nextSync"]) == (False, None, "off")
+
+
+async def test_what_is_an_agents_is_no_users_who_is_called_so(dsn: str, tmp_path: Path) -> None:
+    async with served(dsn, tmp_path, KEEPSTEP_JWT_SECRET=SECRET, **ERP) as site:
+        await site.service.agents.settle()
+        await add(site, "A07")
+        await site.admin.put(f"{URL}/A07/credentials", json={"username": "a", "password": "b"})
+        header = bearer(token(subject="A07", app_metadata={"keepstep_role": "user"}))
+        config = {"enabled": True, "interval_hours": 6, "workspace_id": "ws"}
+        await site.nobody.put("/api/logos-vision/auto-sync/config", json=config, headers=header)
+        own = (await site.nobody.get("/api/auto-sync", headers=header)).json()
+        refused = [
+            await site.nobody.post("/api/auto-sync/erp/run", headers=header),
+            await site.nobody.get("/api/auto-sync/erp/runs", headers=header),
+            await site.nobody.delete("/api/auto-sync/erp", headers=header),
+            await site.nobody.delete("/api/connections/erp", headers=header),
+            await site.admin.delete("/api/connections/erp", params={"user": "A07"}),
+        ]
+        [agent] = (await site.admin.get(URL)).json()
+        among = (await site.admin.get("/api/admin/owners")).json()
+        page = await site.service.owners.page(users=True)
+
+    assert [line["integration"] for line in own] == ["google_contacts"]
+    assert [answer.status_code for answer in refused] == [404] * 5
+    assert all(answer.json()["fix"] for answer in refused)
+    assert (agent["ownCredentials"], agent["state"], agent["lastRunId"]) == (True, "connected", None)
+    assert [(line["integration"], line["user"] is None) for line in among["items"]] == [
+        ("erp", True), ("google_contacts", False),
+    ]  # fmt: skip
+    assert sum(among["counts"].values()) == 2
+    assert [line.integration for line in page.items] == ["google_contacts"]
+    assert sum(page.counts.values()) == 1
