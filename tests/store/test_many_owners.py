@@ -14,6 +14,7 @@ from keepstep.store.queries import queries
 OWNERS, SHOWN = 4000, 50
 NOTHING = {
     "integration": None, "owner": None, "state": None, "failing": False, "search": None, "after": None, "limit": SHOWN,
+    "users": False,
 }  # fmt: skip
 
 

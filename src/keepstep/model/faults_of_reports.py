@@ -28,6 +28,12 @@ OF_REPORTS = (
         _AGAIN,
     ),
     Fault(
+        "report-forgotten", "error", "The ERP has forgotten the report",
+        "{title} forgot the report {path} before it was fetched: {detail}.",
+        "Nothing has changed; the next run asks again.",
+        "It is asked for again by itself; if it stays so, see whether the ERP restarts, or clears its prints too soon.",
+    ),
+    Fault(
         "report-late", "error", "The report is not ready in time",
         "{title} has not finished the report {path} after {count} s.", "Nothing has changed; the next run asks again.",
         "It is asked for again by itself; if it stays so, let it run at a quieter hour.",

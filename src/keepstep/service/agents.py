@@ -22,6 +22,8 @@ from keepstep.store.db import Connection, Database
 
 INTEGRATION = "erp"
 LONGEST_CODE, LONGEST_NAME = 64, 200
+_NOT_THE_END = "/credentials"
+"""Of what an address of a code ends with, the API makes the agent's credentials (``migrations/0020``)."""
 LOOK_EVERY = 5.0
 """Seconds between two looks for live runs of agents who were taken off the list by hand."""
 
@@ -251,6 +253,11 @@ def _checked_code(code: str) -> str:
         raise BadRequest(
             f"An agent's code has 1 to {LONGEST_CODE} characters that one can see.",
             fix="Give the code that the ERP has for the agent.",
+        )
+    if code in (".", "..") or code.endswith(_NOT_THE_END):
+        raise BadRequest(
+            f"An agent cannot be called {code}: no address leads to it.",
+            fix=f"Let the ERP have a code for the agent that is no dots and does not end with {_NOT_THE_END}.",
         )
     return code
 

@@ -30,6 +30,8 @@ MOST_POOLED = 2
 """So many renewals of tokens at the same time hold connections of the pool; others open one of their own."""
 STATES = ("connected", "needs-connecting", "needs-reconnect", "paused")
 ConnectionState = Annotated[str, one_of(*STATES)]
+_OF_AGENTS = "erp"
+"""Where owners are agents, and no users (``connections.of_user``)."""
 T = TypeVar("T")
 TOKENS = "tokens"
 """Under which name tokens stand among an owner's credentials, as JSON."""
@@ -38,7 +40,8 @@ _ANOTHERS: Json = {"account": "another"}
 
 
 class OwnerLine(Shape):
-    """One owner's connection to an integration.
+    """One owner's connection to an integration. An agent's is ``enabled`` while one of its types is, and next is the
+    first of them.
 
     ``reason``: why it is paused, or why upstream refuses it; ``fix``: what to do then. ``nextSync`` says in words when
     the next one comes, or what it waits for. ``failures``: runs in a row that failed; ``error``: that of the last one.
@@ -91,26 +94,33 @@ class OwnerConnections:
 
     async def page(
         self, *, integration: str | None = None, state: str | None = None, failing: bool = False,
-        search: str | None = None, after: int | None = None, limit: int = 100,
+        search: str | None = None, after: int | None = None, limit: int = 100, users: bool = False,
     ) -> OwnerPage:  # fmt: skip
-        """Connections of all owners, in the order of integrations and owners."""
+        """Connections of all owners, in the order of integrations and owners. ``users``: none of agents."""
         most = min(max(limit, 1), MOST_LISTED)
         async with self.database.connection() as connection:
             rows = await store.select(
                 connection, integration=integration, state=state, failing=failing, search=search or None, after=after,
-                limit=most + 1,
+                limit=most + 1, users=users,
             )  # fmt: skip
             counted = await store.counts(connection, integration=integration)
         counts = dict.fromkeys(STATES, 0)
         for row in counted:
-            counts[row["state"]] += row["n"]
+            if not (users and row["integration"] == _OF_AGENTS):
+                counts[row["state"]] += row["n"]
         more = rows[most - 1]["id"] if len(rows) > most else None
         return OwnerPage(items=[_line(row) for row in rows[:most]], next=more, counts=counts)
 
     async def of(self, owner: str) -> list[OwnerLine]:
-        """All connections of one owner."""
+        """All connections of one user."""
         async with self.database.connection() as connection:
-            return [_line(row) for row in await store.select(connection, owner=owner)]
+            return [_line(row) for row in await store.select(connection, owner=owner, users=True)]
+
+    def of_users(self, integration: str) -> str:
+        """The same integration. Raises ``NotFound`` where its owners are agents: what is theirs is no user's."""
+        if integration == _OF_AGENTS:
+            raise NotFound(f"Nothing of {integration} belongs to a user.", fix="Its agents: GET /api/sync/agents")
+        return integration
 
     async def history(
         self, integration: str, owner: str, *, before: int | None = None, limit: int = 50
@@ -168,7 +178,8 @@ class OwnerConnections:
             await self.audit.record(by, "owner.connect", payload, "done", within=connection)
 
     async def disconnect(self, integration: str, owner: str, *, by: str) -> bool:
-        """Forget an owner's credentials, and end what runs with them; False where there were none."""
+        """Forget a user's credentials, and end what runs with them; False where there were none."""
+        integration = self.of_users(integration)
         async with self.database.connection() as connection, connection.transaction():
             if not await store.disconnect(connection, integration, owner):
                 return False

@@ -66,10 +66,13 @@ async def resume(connection: Connection, integration: str, owner: str) -> bool:
 
 async def select(
     connection: Connection, *, integration: str | None = None, owner: str | None = None, state: str | None = None,
-    failing: bool = False, search: str | None = None, after: int | None = None, limit: int = 100,
+    failing: bool = False, search: str | None = None, after: int | None = None, limit: int = 100, users: bool = False,
 ) -> list[Row]:  # fmt: skip
-    """Owners' connections by integration and owner. ``after``: only those behind the one of that id."""
-    given = {
+    """Owners' connections by integration and owner. ``after``: only those behind the one of that id; ``users``: none
+    of agents.
+    """
+    given: Row = {
+        "users": users,
         "integration": integration, "owner": owner, "state": state, "failing": failing, "search": search,
         "after": after, "limit": limit,
     }  # fmt: skip

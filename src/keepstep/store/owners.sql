@@ -56,14 +56,18 @@ RETURNING id
 -- themselves: to put each owner's name beside the rest first would cost a look for each owner.
 SELECT c.id, c.integration, c.owner_id AS owner, u.name AS "user", c.workspace, c.state,
        coalesce(c.paused_reason, c.refused_reason) AS reason, c.paused_by, coalesce(s.enabled, false) AS enabled,
-       s.interval_seconds, t.due_at, o.last_success_at, o.last_failure_at, coalesce(o.failures, 0) AS failures,
+       s.interval_seconds, s.due_at, o.last_success_at, o.last_failure_at, coalesce(o.failures, 0) AS failures,
        coalesce(o.retries, 0) AS retries, o.error, o.last_run_id, now() AS now
 FROM keepstep.connections c
-LEFT JOIN keepstep.schedules s ON s.connection_id = c.id AND s.name = ''
-LEFT JOIN keepstep.schedule_times t ON t.schedule_id = s.id
+LEFT JOIN LATERAL ( -- an agent has a schedule of each type: on while one is, due when the first one is
+    SELECT bool_or(n.enabled) AS enabled, min(t.due_at) AS due_at,
+           coalesce(min(n.interval_seconds) FILTER (WHERE n.enabled), min(n.interval_seconds)) AS interval_seconds
+    FROM keepstep.schedules n LEFT JOIN keepstep.schedule_times t ON t.schedule_id = n.id
+    WHERE n.connection_id = c.id AND (n.name = '' OR n.sync_type IS NOT NULL)
+) s ON true
 LEFT JOIN keepstep.owner_standing o ON o.connection_id = c.id
-LEFT JOIN keepstep.users u ON u.owner_id = c.owner_id
-WHERE c.owner_id IS NOT NULL
+LEFT JOIN keepstep.users u ON u.owner_id = c.of_user
+WHERE c.owner_id IS NOT NULL AND (NOT %(users)s OR c.of_user IS NOT NULL)
   AND (%(integration)s::text IS NULL OR c.integration = %(integration)s)
   AND (%(owner)s::text IS NULL OR c.owner_id = %(owner)s)
   AND (%(state)s::text IS NULL OR c.state = %(state)s)

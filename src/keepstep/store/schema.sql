@@ -1447,6 +1447,9 @@ ALTER TABLE keepstep.users ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY (
 ALTER TABLE ONLY keepstep.admin_logs
     ADD CONSTRAINT admin_logs_pkey PRIMARY KEY (id);
 
+ALTER TABLE keepstep.agents
+    ADD CONSTRAINT agents_code_has_an_address CHECK (((code <> ALL (ARRAY['.'::text, '..'::text])) AND (code !~~ '%/credentials'::text) AND (code !~ '[[:cntrl:]]'::text))) NOT VALID;
+
 ALTER TABLE ONLY keepstep.agents
     ADD CONSTRAINT agents_pkey PRIMARY KEY (code);
 

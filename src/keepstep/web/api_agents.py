@@ -15,7 +15,14 @@ from keepstep.web.parameters import NO_NUL, Body, Word
 from keepstep.web.security import Admin, Operator, needs
 
 Code = Annotated[
-    str, Path(min_length=1, max_length=LONGEST_CODE, pattern=NO_NUL, description="Which agent.", examples=["007"])
+    str,
+    Path(
+        min_length=1,
+        max_length=LONGEST_CODE,
+        pattern=NO_NUL,
+        description="Which agent; a slash in it as ``%2F``.",
+        examples=["007"],
+    ),
 ]
 _CodeWord = Annotated[str, StringConstraints(min_length=1, max_length=LONGEST_CODE, pattern=NO_NUL)]
 _Name = Annotated[str, StringConstraints(max_length=LONGEST_NAME, pattern=NO_NUL)]
@@ -65,30 +72,34 @@ def router(service: Service) -> APIRouter:
     async def add(body: NewAgent, who: Admin) -> Agent:
         return await agents.add(body.code, name=body.name, enabled=body.enabled, by=who.name)
 
+    # A code may hold a slash, which arrives decoded: the longer address is asked first, and no code ends like it.
+
+    @routes.put(
+        "/agents/{code:path}/credentials", summary="Give an agent credentials of their own", responses=problems(404),
+        description="They are used in place of the service account, and never shown.",
+    )  # fmt: skip
+    async def connect(code: Code, body: AgentCredentials, who: Admin) -> Agent:
+        return await agents.connect(code, username=body.username, password=body.password, by=who.name)
+
+    @routes.delete(
+        "/agents/{code:path}/credentials", summary="Read with the service account again", responses=problems(404)
+    )
+    async def disconnect(code: Code, who: Admin) -> Agent:
+        return await agents.disconnect(code, by=who.name)
+
     @routes.patch(
-        "/agents/{code}", summary="Rename, disable or enable an agent", responses=problems(404),
+        "/agents/{code:path}", summary="Rename, disable or enable an agent", responses=problems(404),
         description="Of one who is disabled nothing begins any more, and what goes on is ended; their rows stay.",
     )  # fmt: skip
     async def change(code: Code, body: AgentChange, who: Admin) -> Agent:
         return await agents.change(code, name=body.name, enabled=body.enabled, by=who.name)
 
     @routes.delete(
-        "/agents/{code}", summary="Take an agent off the list", status_code=204, responses=problems(404),
+        "/agents/{code:path}", summary="Take an agent off the list", status_code=204, responses=problems(404),
         description="What goes on is ended. Their rows and past runs stay.",
     )  # fmt: skip
     async def remove(code: Code, who: Admin) -> None:
         await agents.remove(code, by=who.name)
-
-    @routes.put(
-        "/agents/{code}/credentials", summary="Give an agent credentials of their own", responses=problems(404),
-        description="They are used in place of the service account, and never shown.",
-    )  # fmt: skip
-    async def connect(code: Code, body: AgentCredentials, who: Admin) -> Agent:
-        return await agents.connect(code, username=body.username, password=body.password, by=who.name)
-
-    @routes.delete("/agents/{code}/credentials", summary="Read with the service account again", responses=problems(404))
-    async def disconnect(code: Code, who: Admin) -> Agent:
-        return await agents.disconnect(code, by=who.name)
 
     @routes.post(
         "/run/{type}", summary="Read one type now, ahead of scheduled runs", status_code=202,

@@ -51,7 +51,7 @@ def _own(routes: APIRouter, owners: OwnerConnections) -> None:
         responses=problems(404, 409), description="Gives the run that is live already, if one is.",
     )  # fmt: skip
     async def run(integration: Key, who: Caller) -> OwnRun:
-        return OwnRun(run_id=await owners.run(integration, who.owner, by=who.name))
+        return OwnRun(run_id=await owners.run(owners.of_users(integration), who.owner, by=who.name))
 
     @routes.delete(
         "/auto-sync/{integration}", summary="Forget the caller's credentials", tags=["auto-sync"], status_code=204
@@ -61,7 +61,7 @@ def _own(routes: APIRouter, owners: OwnerConnections) -> None:
 
     @routes.get("/auto-sync/{integration}/runs", summary="The caller's runs, newest first", tags=["auto-sync"])
     async def history(integration: Key, who: Caller, limit: Limit = 50, before: Before = None) -> list[RunSummary]:
-        return await owners.history(integration, who.owner, before=before, limit=limit)
+        return await owners.history(owners.of_users(integration), who.owner, before=before, limit=limit)
 
 
 def _everybodys(routes: APIRouter, owners: OwnerConnections) -> None:

@@ -8,6 +8,7 @@ from keepstep.service.auto_sync import CONTACTS, KINDS, MAIL, Kind
 from keepstep.service.core import Service
 from keepstep.service.own_sync import own_sync
 from keepstep.service.owners import STATES
+from keepstep.service.report_cells import ERP
 from keepstep.web.parameters import NO_NUL, Older
 from keepstep.web.rendering import Pages
 from keepstep.web.security import Admin, Caller
@@ -31,7 +32,7 @@ def router(service: Service, pages: Pages) -> APIRouter:
 
 def _everybodys(routes: APIRouter, service: Service, pages: Pages) -> None:
     titles = {kind.integration: kind.title for kind in KINDS}
-    titles |= {key: one.title for key, one in service.inspection.shared.items()}
+    titles |= {key: one.title for key, one in service.inspection.shared.items() if key != ERP}
 
     @routes.get(f"{HOME}/users")
     async def matrix(
@@ -40,7 +41,7 @@ def _everybodys(routes: APIRouter, service: Service, pages: Pages) -> None:
     ) -> Response:  # fmt: skip
         view = await service.owners.page(
             integration=integration or None, state=state or None, failing=bool(failing), search=search.strip() or None,
-            after=int(after) if after else None, limit=_PAGE,
+            after=int(after) if after else None, limit=_PAGE, users=True,
         )  # fmt: skip
         chosen = {"integration": integration, "state": state, "failing": failing, "search": search, "after": after}
         return shown(request, pages, "owners_list", who, view=view, chosen=chosen, titles=titles, states=STATES)

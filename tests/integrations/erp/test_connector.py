@@ -82,6 +82,11 @@ async def refusal_of(erp: Erp, of: Entity = CUSTOMERS, reading: Reading | None =
         ({"kind": "scan"}, "report-scan", "page 1 has no text"),
         ({"kind": "failed"}, "report-failed", "Archivio bloccato"),
         ({"kind": "stuck"}, "report-late", "600 s"),
+        ({"kind": "forgotten", "count": None}, "report-forgotten", "asked for 3 times"),
+        ({"kind": "410", "step": "download", "count": None}, "report-forgotten", "forgot the report customers"),
+        ({"kind": "404", "step": "login"}, "endpoint-unknown", "/login"),
+        ({"kind": "404", "step": "request"}, "endpoint-unknown", "/reports"),
+        ({"kind": "405", "step": "poll"}, "endpoint-unknown", "/reports/"),
         ({"kind": "other-agent"}, "report-other", "agent 999 and not 007"),
         ({"kind": "missing-column"}, "report-columns", "Ragione sociale"),
         ({"kind": "lost-last-page"}, "report-pages", "page 1 of"),
@@ -160,6 +165,31 @@ async def test_a_session_that_ends_on_the_way_is_begun_anew(upstream: ErpUpstrea
     assert records_of(pages) == upstream.truth("customers")
     assert sum(page.requests for page in pages) == upstream.requests()
     assert [request.step for request in upstream.emulator.requests()].count("login") == 2
+
+
+@pytest.mark.parametrize("step", ["poll", "download"])
+@pytest.mark.parametrize("session_uses", [0, 3])
+async def test_a_report_that_the_erp_has_forgotten_is_asked_for_anew(
+    upstream: ErpUpstream, step: str, session_uses: int
+) -> None:
+    upstream.emulator.switch(session_uses=session_uses)
+    upstream.emulator.fault("forgotten", step=step, count=2)
+
+    pages = await read_all(upstream.erp(clock=HurriedClock()), CUSTOMERS)
+
+    assert records_of(pages) == upstream.truth("customers")
+    assert [request.step for request in upstream.emulator.requests()].count("request") > 1
+    assert sum(page.requests for page in pages) == upstream.requests()
+
+
+async def test_a_check_asks_once_for_a_report_that_is_forgotten(upstream: ErpUpstream) -> None:
+    upstream.emulator.fault("forgotten")
+
+    check = await upstream.erp().check("customers")
+
+    assert not check.ok
+    assert "asked for once" in check.message
+    assert "ERP_BASE_URL" not in f"{check.message} {check.fix}"
 
 
 async def test_several_reports_share_one_login(upstream: ErpUpstream) -> None:

@@ -32,6 +32,10 @@ class SessionEnded(Permanent):
     """The session has ended: log in and ask again."""
 
 
+class ReportForgotten(Permanent):
+    """The report that the ERP was making is not there any more: ask for it anew."""
+
+
 @dataclass(frozen=True, slots=True)
 class Seen:
     """An answer under judgement."""
@@ -51,6 +55,11 @@ class Seen:
     @property
     def is_file(self) -> bool:
         return self.response.path.endswith("/file")
+
+    @property
+    def is_promised(self) -> bool:
+        """Whether the address came from the ERP itself, as that of a report that it makes."""
+        return self.response.path.startswith("/reports/")
 
     @property
     def is_html(self) -> bool:
@@ -104,6 +113,7 @@ RULES: tuple[tuple[Callable[[Seen], bool], Callable[[Seen], UpstreamError | None
     (lambda s: 300 <= s.status < 400, lambda s: named(Permanent, "redirected", s, stops_run=True)),
     (lambda s: s.status == 403 and s.is_html, lambda s: named(Permanent, "firewall", s, stops_run=True)),
     (lambda s: s.status == 403, lambda s: named(Permanent, "report-refused", s, detail="it is not allowed (403)")),
+    (lambda s: s.status in (404, 410) and s.is_promised, lambda s: named(ReportForgotten, "report-forgotten", s)),
     (lambda s: s.status in (404, 405, 410), lambda s: named(Permanent, "endpoint-unknown", s)),
     (lambda s: s.status in (400, 422),
      lambda s: named(Permanent, "report-refused", s, detail=s.message or f"the request is not valid ({s.status})")),

@@ -7,7 +7,7 @@ from datetime import datetime
 import msgspec
 
 from keepstep.integrations.call import Call
-from keepstep.integrations.erp.answers import FACTS, E, Seen, SessionEnded, named
+from keepstep.integrations.erp.answers import FACTS, E, ReportForgotten, Seen, SessionEnded, named
 from keepstep.integrations.http import HttpClient, Response
 from keepstep.model.errors import AuthFailed, NotData, Permanent, Transient
 from keepstep.reliability.clock import Clock
@@ -18,6 +18,8 @@ MADE_WITHIN = 600.0
 """Seconds that the ERP gets to make a report."""
 _WAITS = (0.25, 0.5, 1.0, 2.0, 3.0, 5.0)
 _LOGINS = 3
+_ASKED = 3
+"""How often one report is asked for where the ERP forgets it meanwhile: it was restarted, or forgets with a session."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,18 +81,30 @@ class Errand:
             return fetched
 
     async def _fetch(self, way: "_Way", report: str, agent: str, within: float) -> Fetched:
+        until = self._clock.monotonic() + within
+        asked = 1
+        while True:
+            try:
+                return await self._fetch_once(way, report, agent, within, until)
+            except ReportForgotten as error:
+                if asked >= min(_ASKED, way.max_attempts) or self._clock.monotonic() >= until:
+                    facts = {**FACTS, "path": report, "detail": f"asked for {_times(asked)}, it was never there"}
+                    raise Transient.named("report-forgotten", facts=facts, answer=error.answer) from None
+            await self._clock.sleep(_WAITS[asked])
+            asked += 1
+
+    async def _fetch_once(self, way: "_Way", report: str, agent: str, within: float, until: float) -> Fetched:
         requested = await way.ask(Call("/reports", form={"report": report, "agent": agent}))
         began = requested.date or self._clock.now()
         job = self._job(requested)
         if not job.id:
             raise self._envelope(requested, '"id" is missing')
-        ready = await self._made(way, job, report, within)
+        ready = await self._made(way, job, report, within, until)
         response = await way.ask(Call(f"/reports/{job.id}/file"))
         return Fetched(response.body, response, began, way.requests, ready.bytes)
 
-    async def _made(self, way: "_Way", job: Job, report: str, within: float) -> Job:
+    async def _made(self, way: "_Way", job: Job, report: str, within: float, until: float) -> Job:
         """Ask until it is ready."""
-        started = self._clock.monotonic()
         asked = 0
         while True:
             response = await way.ask(Call(f"/reports/{job.id}"))
@@ -100,27 +114,30 @@ class Errand:
             if state.status == "failed":
                 detail = state.message[:300] or "it does not say why"
                 raise self._named(Transient, "report-failed", response, path=report, detail=detail)
-            if self._clock.monotonic() - started >= within:
+            if self._clock.monotonic() >= until:
                 raise self._named(Transient, "report-late", response, path=report, count=round(within))
             await self._clock.sleep(_WAITS[min(asked, len(_WAITS) - 1)])
             asked += 1
 
-    async def ask(self, call: Call, max_attempts: int, patience: float) -> tuple[Response, int]:
-        """One request of a session, after a login where there is none or it has ended; and how many were sent."""
-        requests = 0
+    async def ask(self, call: Call, way: "_Way") -> Response:
+        """One request of a session, after a login where there is none or it has ended."""
         for _ in range(_LOGINS):
-            requests += await self._ensure_session(max_attempts, patience)
+            way.requests += await self._ensure_session(way.max_attempts, way.patience)
             cookie = self._cookie
             try:
                 with_session = replace(call, headers={"Cookie": cookie})
-                response = await self._client.send(with_session, max_attempts=max_attempts, patience=patience)
+                response = await self._client.send(with_session, max_attempts=way.max_attempts, patience=way.patience)
             except SessionEnded as error:
-                requests += 1
+                way.requests += 1
                 lost = error
                 if self._cookie == cookie:
                     self._cookie = ""
+            except ReportForgotten:
+                way.requests += 1
+                raise
             else:
-                return response, requests + response.requests
+                way.requests += response.requests
+                return response
         raise Permanent.named("session-lost", facts=FACTS, answer=lost.answer, stops_run=True)
 
     async def _ensure_session(self, max_attempts: int, patience: float) -> int:
@@ -158,6 +175,8 @@ class _Way:
     requests: int = 0
 
     async def ask(self, call: Call) -> Response:
-        response, sent = await self.errand.ask(call, self.max_attempts, self.patience)
-        self.requests += sent
-        return response
+        return await self.errand.ask(call, self)
+
+
+def _times(count: int) -> str:
+    return "once" if count == 1 else f"{count} times"

@@ -97,6 +97,8 @@ class Desk:
         if target.step == "request":
             answer = self._request(target, fault)
         else:
+            if fault is not None and fault.kind == "forgotten":
+                self._jobs.pop(target.job, None)
             job = self._jobs.get(target.job)
             if job is None:
                 return _json(404, {"message": "stampa non trovata"})

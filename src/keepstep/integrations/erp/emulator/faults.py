@@ -17,6 +17,7 @@ ON_THE_WAY: Mapping[str, tuple[str, ...]] = {
     "bad-json": (),
     "envelope": ("list", "no-id", "no-status"),
     "logged-out": (),
+    "forgotten": (),
 }
 """Kind -> its variants, the first being the default. A kind may also be a status: ``429``, ``503``."""
 OF_THE_REPORT = ("failed", "stuck", "scan", "empty", "yesterday", "new-column", "moved-column", *FLAWS)
@@ -44,6 +45,8 @@ class Fault(faults.Fault):
             return step == "request"
         if self.kind in ("bad-json", "envelope"):
             return step in ("request", "poll")
+        if self.kind == "forgotten":
+            return step in ("poll", "download")
         if self.kind == "logged-out":
             return step != "login"
         return self.kind != "truncate" or step == "download"
