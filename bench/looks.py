@@ -132,11 +132,13 @@ def doctor(command: Keepstep, rounds: int) -> Iterator[Result]:
 
 def worst_plan(dsn: str) -> str:
     """How PostgreSQL answers the slowest of the questions behind the matrix."""
-    nothing = dict.fromkeys(("integration", "owner", "state", "search", "after")) | {"failing": False, "limit": 51}
-    asked = [{"search": "nobody at all"}, {"search": "team 13"}, {"failing": True}, {"state": "paused"}, {}]
+    nothing = dict.fromkeys(("integration", "owner", "state", "search", "among", "after"))
+    nothing |= {"failing": False, "limit": 51, "most": 2000}
+    asked = [{"search": "of"}, {"search": "team 13"}, {"failing": True}, {"state": "paused"}, {}]
+    sought = [{"search": "user 77123 of"}, {"search": "team 13"}, {"search": "nobody at all"}, {"search": "example"}]
     found: list[tuple[float, str]] = []
     with psycopg.connect(dsn, autocommit=True) as connection:
-        for name, chosen in [*(("list", one) for one in asked), ("counts", {})]:
+        for name, chosen in [*(("list", one) for one in asked), *(("sought", one) for one in sought), ("counts", {})]:
             statement = b"EXPLAIN (ANALYZE, COSTS OFF, SUMMARY) " + queries("owners")[name]
             connection.execute(statement, nothing | chosen)
             rows = [str(row[0]) for row in connection.execute(statement, nothing | chosen).fetchall()]

@@ -82,6 +82,8 @@ async def test_an_admin_pauses_with_a_reason_resumes_and_runs_one_now(browser: W
         [told] = (await ben.get("/api/auto-sync")).json()
     await row.get_by_role("button", name="Sync ben now").click(force=True)  # it says why it cannot be pressed
     await expect(page.locator("#toasts")).to_contain_text("It cannot be synced: paused.")
+    behind = "getComputedStyle(document.getElementById('toasts'), '::backdrop').backgroundColor"
+    assert await page.evaluate(behind) == "rgba(0, 0, 0, 0)"  # what is said covers nothing
     await row.get_by_role("button", name="Resume ben").click()
     await expect(row).to_contain_text("connected")
     await row.get_by_role("button", name="Sync ben now").click()
@@ -164,6 +166,9 @@ async def test_what_is_wrong_is_said_in_words_with_the_way_out(browser: Watched,
     await site.service.owners.pause(KEY, whose, reason="Too many requests.", by="ana")
     await page.reload()
     await expect(page.locator("#auto-sync")).to_contain_text("Paused by ana: Too many requests.")
+    await site.service.owners.pause(KEY, whose, reason="We are moving.", by="token:ADMIN_SYNC_TOKEN")
+    await page.reload()
+    await expect(page.locator("#auto-sync")).to_contain_text("Paused by an administrator: We are moving.")
 
 
 async def test_a_user_who_signs_in_begins_with_their_contacts_and_sees_only_their_own(

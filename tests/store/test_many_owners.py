@@ -14,7 +14,7 @@ from keepstep.store.queries import queries
 OWNERS, SHOWN = 4000, 50
 NOTHING = {
     "integration": None, "owner": None, "state": None, "failing": False, "search": None, "after": None, "limit": SHOWN,
-    "users": False,
+    "users": False, "among": None,
 }  # fmt: skip
 
 
@@ -67,10 +67,42 @@ async def test_those_with_whom_something_is_the_matter_are_found_without_the_oth
         assert read["connections"] <= OWNERS // 20, (chosen, json.dumps(read))
 
 
-async def test_a_search_looks_at_each_owner_once_and_at_no_schedule_of_others(connection: Connection) -> None:
-    read = await rows_read(connection, "owners", "list", {**NOTHING, "search": "user 777 of"})
-    assert read["schedules"] + read["schedule_times"] + read["owner_standing"] <= 3
+async def test_who_is_searched_for_is_found_without_looking_at_the_others(connection: Connection) -> None:
+    for search, most in (("user 777 of", 12), ("nobody at all", 0)):
+        sought = {"search": search, "integration": None, "most": 2000}
+        read = await rows_read(connection, "owners", "sought", sought)
+        assert read["users"] + read["connections"] <= most, (search, json.dumps(read))
+    [found] = await owners.select(connection, search="user 777 of")
+    read = await rows_read(connection, "owners", "list", {**NOTHING, "among": [found["id"]]})
+    assert max(read.values()) == 1, json.dumps(read)
+
+
+async def test_a_search_of_two_letters_looks_at_each_owner_once_and_at_no_schedule_of_others(
+    connection: Connection,
+) -> None:
+    read = await rows_read(connection, "owners", "list", {**NOTHING, "search": "\u00df\u00df"})
+    assert read["schedules"] + read["schedule_times"] + read["owner_standing"] == 0
     assert read["connections"] + read["users"] <= 2 * OWNERS + SHOWN
+
+
+async def test_a_search_finds_the_same_however_many_it_finds(connection: Connection) -> None:
+    """One letter, few by their groups of letters, and so many that the list is walked: each against plain SQL."""
+    plain = (
+        "SELECT count(*) AS n FROM keepstep.connections c LEFT JOIN keepstep.users u USING (owner_id)"
+        " WHERE c.owner_id IS NOT NULL AND (%(integration)s::text IS NULL OR c.integration = %(integration)s) AND"
+        " (c.owner_id ILIKE %(like)s OR c.workspace ILIKE %(like)s OR u.name ILIKE %(like)s)"
+    )
+    for search in ("7", "user 7", "TEAM 13", "workspace 12", "example", "0\u00df", "r 13 of team"):
+        for integration in (None, "mail"):
+            given = {"like": f"%{search}%", "integration": integration}
+            row = await (await connection.execute(plain.encode(), given)).fetchone()
+            found: list[int] = []
+            while page := await owners.select(
+                connection, search=search, integration=integration, after=found[-1] if found else None, limit=499
+            ):
+                found += [line["id"] for line in page]
+            assert row is not None
+            assert len(found) == len(set(found)) == row["n"], search
 
 
 async def test_owners_are_found_by_a_part_of_their_name_their_id_and_their_workspace(connection: Connection) -> None:

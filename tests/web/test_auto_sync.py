@@ -303,3 +303,32 @@ async def test_a_config_survives_a_restart(dsn: str, tmp_path: Path) -> None:
 
 def test_each_kind_has_its_own_unit() -> None:
     assert (CONTACTS.name, MAIL.name) == ("interval_hours", "interval_minutes")
+
+
+async def test_an_empty_workspace_is_none_and_leaves_the_one_that_is_known(
+    site: Served, ana: httpx.AsyncClient
+) -> None:
+    await put(ana, workspace_id="ws-1", enabled=True)
+    await put(ana, workspace_id="", interval_hours=4)
+    by_workspace = await site.admin.get(CONTACTS_URL, params={"workspace_id": "ws-1"})
+
+    assert by_workspace.json()["interval_hours"] == 4
+
+
+async def test_no_next_sync_is_told_while_somebody_has_to_end_a_wait_first(
+    site: Served, ana: httpx.AsyncClient
+) -> None:
+    [user] = await site.sql("SELECT id FROM keepstep.users WHERE name = 'ana'")
+    whose = {"integration": CONTACTS.integration, "owner": str(user["id"])}
+    await put(ana, enabled=True)
+    await connect(site, whose["owner"], CONTACTS)
+    await site.admin.post("/api/admin/owners/pause", json={**whose, "reason": "Not now."})
+    paused = (await ana.get(CONTACTS_URL)).json()
+    await site.admin.post("/api/admin/owners/resume", json=whose)
+    resumed = (await ana.get(CONTACTS_URL)).json()
+    await site.service.owners.refuse(whose["integration"], whose["owner"], "The consent is gone.")
+    refused = await put(ana, interval_hours=8)
+
+    assert (paused["enabled"], paused["next_sync_at"]) == (True, None)
+    assert resumed["next_sync_at"]
+    assert (refused.json()["interval_hours"], refused.json()["next_sync_at"]) == (8, None)

@@ -87,6 +87,7 @@ async def test_refused_credentials_are_never_tried_again_until_they_are_given_an
     )  # fmt: skip
     assert (told["nextSync"], told["fix"]) == ("waits until it is connected again", "Connect the account again.")
     assert (refused.status_code, refused.json()["fix"]) == (409, "Connect the account again.")
+    assert refused.json()["detail"] == "It cannot be synced: waits until it is connected again."
     assert (again["state"], again["reason"]) == ("connected", None)
     assert len(await dispatch(site)) == 1
 

@@ -20,7 +20,7 @@ Owner = Annotated[
     typer.Option("--owner", "--agent", metavar="NAME", help="Whose: a user's name, an owner's id, or an agent's code."),
 ]
 RunId = Annotated[int, typer.Argument(metavar="RUN", min=1, help="The number of a run.")]
-RoleName = Annotated[str, typer.Option("--role", help="viewer, operator or admin.")]
+RoleName = Annotated[str, typer.Option("--role", help="user, viewer, operator or admin.")]
 Reason = Annotated[str, typer.Option("--reason", help="Why; kept in the admin log.")]
 
 

@@ -55,7 +55,7 @@ def list_(context: typer.Context, json: arguments.Json = False) -> None:
 def change(
     context: typer.Context,
     name: Name,
-    role: Annotated[str | None, typer.Option("--role", help="viewer, operator or admin.")] = None,
+    role: Annotated[str | None, typer.Option("--role", help="user, viewer, operator or admin.")] = None,
     password: Annotated[bool, typer.Option("--password", help="Ask for a new password; ends their sessions.")] = False,
     json: arguments.Json = False,
 ) -> None:

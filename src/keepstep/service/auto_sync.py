@@ -18,6 +18,7 @@ from keepstep.store.auto_sync import OwnerSync
 from keepstep.store.db import Connection, Database
 
 _HOUR, _MINUTE = 3600, 60
+_STOPPED = ("needs-reconnect", "paused")
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +81,7 @@ class AutoSync:
             _check(kind, interval)
         async with self._database.connection() as connection, connection.transaction():
             owner = await self._owner(connection, kind, who, workspace)
-            label = workspace if owner == who.owner != workspace else None
+            label = workspace or None if owner == who.owner != workspace else None
             held = await store.hold(connection, kind.integration, owner, label)
             found = await store.select(connection, kind.integration, owner)
             before = _config(kind, found)
@@ -160,8 +161,8 @@ def _config(kind: Kind, found: OwnerSync | None) -> Config:
 
 
 def _next_sync(found: OwnerSync, anchor: datetime, seconds: int) -> datetime | None:
-    """What is due now begins at once: the next sync is the one after it."""
-    if not found.enabled:
+    """What is due now begins at once: the next sync is the one after it. None while somebody must end a wait first."""
+    if not found.enabled or found.state in _STOPPED:
         return None
     if found.due_at is not None and found.due_at > found.now:
         return found.due_at

@@ -138,7 +138,7 @@ class OwnerConnections:
         """
         line = await self._known(integration, owner)
         if line.state != "connected":
-            raise Conflict(f"{integration} cannot be synced: {line.next_sync}.", fix=line.fix)
+            raise Conflict(f"It cannot be synced: {_WAITS[line.state][0]}.", fix=line.fix)
         if integration not in self.entities:
             raise NotFound(f"There is no integration {integration}.", fix=f"Known are: {', '.join(self.entities)}.")
         request = RunRequest(tuple(self.entities[integration]), Mode.DELTA, actor=by)

@@ -7,6 +7,8 @@ from keepstep.store.queries import queries
 
 _SQL = queries("owners")
 Row = dict[str, Any]
+_GRAM, _FEW = 3, 2000
+"""A search has groups of so many letters from so many letters on; and so many found are few among all."""
 
 
 async def sealed(connection: Connection, integration: str, owner: str, *, locked: bool = False) -> bytes | None:
@@ -71,10 +73,12 @@ async def select(
     """Owners' connections by integration and owner. ``after``: only those behind the one of that id; ``users``: none
     of agents.
     """
+    among = None
+    if search is not None and owner is None and len(search) >= _GRAM:
+        among = await _sought(connection, search, integration)
     given: Row = {
-        "users": users,
-        "integration": integration, "owner": owner, "state": state, "failing": failing, "search": search,
-        "after": after, "limit": limit,
+        "integration": integration, "owner": owner, "state": state, "failing": failing, "after": after, "limit": limit,
+        "search": search if among is None else None, "among": among, "users": users,
     }  # fmt: skip
     return await (await connection.execute(_SQL["list"], given)).fetchall()
 
@@ -101,6 +105,14 @@ async def history(connection: Connection, integration: str, owner: str, *, befor
     """The ids of an owner's runs, newest first."""
     given = {"integration": integration, "owner": owner, "before": before, "limit": limit}
     return [int(row["id"]) for row in await (await connection.execute(_SQL["history"], given)).fetchall()]
+
+
+async def _sought(connection: Connection, search: str, integration: str | None) -> list[int] | None:
+    """The ids of all whom a search finds; None where they are not few."""
+    given = {"search": search, "integration": integration, "most": _FEW}
+    rows = await (await connection.execute(_SQL["sought"], given)).fetchall()
+    found = {int(row["id"]) for row in rows}
+    return sorted(found) if len(rows) < _FEW else None
 
 
 async def _one(connection: Connection, query: str, **parameters: Any) -> Row | None:

@@ -51,9 +51,24 @@ UPDATE keepstep.connections SET paused_at = NULL, paused_by = NULL, paused_reaso
 WHERE integration = %(integration)s AND owner_id = %(owner)s
 RETURNING id
 
+-- name: sought
+-- Whom a search finds, through the indexes of groups of three letters; at most so many by each of both ways, as who is
+-- among many more is found sooner by looking from the first on.
+(SELECT c.id FROM keepstep.connections c
+ WHERE c.owner_id IS NOT NULL AND (%(integration)s::text IS NULL OR c.integration = %(integration)s)
+   AND keepstep.grams(c.owner_id || coalesce(' ' || c.workspace, '')) @> keepstep.grams(%(search)s)
+   AND strpos(lower(c.owner_id || coalesce(' ' || c.workspace, '')), lower(%(search)s)) > 0
+ LIMIT %(most)s)
+UNION ALL
+(SELECT c.id FROM keepstep.users u JOIN keepstep.connections c ON c.owner_id = u.owner_id
+ WHERE (%(integration)s::text IS NULL OR c.integration = %(integration)s)
+   AND keepstep.grams(u.name) @> keepstep.grams(%(search)s) AND strpos(lower(u.name), lower(%(search)s)) > 0
+ LIMIT %(most)s)
+
 -- name: list
 -- Page by page, in the order of an index: a place in it, and not a number of rows to leave out. Names are searched by
--- themselves: to put each owner's name beside the rest first would cost a look for each owner.
+-- themselves: to put each owner's name beside the rest first would cost a look for each owner. ``among``: those whom a
+-- search has found already.
 SELECT c.id, c.integration, c.owner_id AS owner, u.name AS "user", c.workspace, c.state,
        coalesce(c.paused_reason, c.refused_reason) AS reason, c.paused_by, coalesce(s.enabled, false) AS enabled,
        s.interval_seconds, s.due_at, o.last_success_at, o.last_failure_at, coalesce(o.failures, 0) AS failures,
@@ -72,7 +87,9 @@ WHERE c.owner_id IS NOT NULL AND (NOT %(users)s OR c.of_user IS NOT NULL)
   AND (%(owner)s::text IS NULL OR c.owner_id = %(owner)s)
   AND (%(state)s::text IS NULL OR c.state = %(state)s)
   AND (NOT %(failing)s OR c.id IN (SELECT f.connection_id FROM keepstep.owner_standing f WHERE f.failures > 0))
-  AND (%(search)s::text IS NULL OR strpos(lower(concat_ws(' ', c.owner_id, c.workspace)), lower(%(search)s)) > 0
+  AND (%(among)s::bigint[] IS NULL OR c.id = ANY (%(among)s))
+  AND (%(search)s::text IS NULL
+       OR strpos(lower(c.owner_id || coalesce(' ' || c.workspace, '')), lower(%(search)s)) > 0
        OR c.owner_id IN (SELECT n.owner_id FROM keepstep.users n WHERE strpos(lower(n.name), lower(%(search)s)) > 0))
   AND (%(after)s::bigint IS NULL OR (c.integration, c.owner_id, c.id) >
        (SELECT p.integration, p.owner_id, p.id FROM keepstep.connections p WHERE p.id = %(after)s))

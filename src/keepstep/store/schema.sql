@@ -237,6 +237,10 @@ CREATE FUNCTION keepstep.go_on(schedule bigint) RETURNS void
     WHERE t.schedule_id = schedule
 $$;
 
+CREATE FUNCTION keepstep.grams(words text) RETURNS text[]
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    RETURN ARRAY(SELECT DISTINCT substr(lower(grams.words), n.n, 3) AS substr FROM generate_series(1, (length(lower(grams.words)) - 2)) n(n));
+
 CREATE FUNCTION keepstep.is_erp_ready(own boolean) RETURNS boolean
     LANGUAGE sql STABLE
     AS $$
@@ -1602,6 +1606,8 @@ CREATE INDEX connections_refused ON keepstep.connections USING btree (id) WHERE 
 
 CREATE INDEX connections_shared ON keepstep.connections USING btree (integration) WHERE (owner_id IS NULL);
 
+CREATE INDEX connections_sought ON keepstep.connections USING gin (keepstep.grams((owner_id || COALESCE((' '::text || workspace), ''::text)))) WHERE (owner_id IS NOT NULL);
+
 CREATE INDEX connections_states ON keepstep.connections USING btree (integration, state) WHERE (owner_id IS NOT NULL);
 
 CREATE INDEX connections_unwell ON keepstep.connections USING btree (integration, owner_id, id) WHERE ((owner_id IS NOT NULL) AND (state <> 'connected'::text));
@@ -1671,6 +1677,8 @@ CREATE INDEX sessions_of_user ON keepstep.sessions USING btree (user_id);
 CREATE UNIQUE INDEX users_name ON keepstep.users USING btree (lower(name));
 
 CREATE UNIQUE INDEX users_owner ON keepstep.users USING btree (owner_id);
+
+CREATE INDEX users_sought ON keepstep.users USING gin (keepstep.grams(name));
 
 CREATE TRIGGER agent_is_edited BEFORE UPDATE ON keepstep.agents FOR EACH ROW EXECUTE FUNCTION keepstep.agent_is_edited();
 
