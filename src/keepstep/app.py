@@ -310,7 +310,8 @@ class App:
         documents = Documents(database, vault)
         agents = Agents(database, audit, owners, erp_given(self.settings))
         connectors = Connectors(database, self.known, preferences, credentials, self.in_effect, owners, documents)
-        inspection = Inspection(self.known, connectors, preferences, overview, owners, agents)
+        pinger = Pinger(database, connectors, limits, preferences, self.registered)
+        inspection = Inspection(self.known, connectors, preferences, overview, owners, agents, pinger)
 
         async def arrangement() -> Arrangement:
             titles = {key: one.title for key, one in self.known.items()}
@@ -337,7 +338,7 @@ class App:
             connectors=connectors,
             preferences=preferences,
             limits=limits,
-            pinger=Pinger(database, connectors, limits, preferences, self.registered),
+            pinger=pinger,
             overview=overview,
             inspection=inspection,
             schemas=Schemas(database, inspection, preferences),

@@ -8,7 +8,7 @@ import pytest
 from keepstep.integrations.doorloop.connector import DoorLoop
 from keepstep.integrations.http import Timeouts
 from keepstep.model.diagnosis import TABLE
-from tests.faults.conftest import at, ping, problems, status
+from tests.faults.conftest import DOORLOOP, at, ping, problems, status
 from tests.support.elsewhere import answering, free_port, own_address, self_signed, to_https, web_page
 from tests.support.site import Served
 from tests.support.sync import Sync
@@ -174,3 +174,27 @@ async def test_an_open_breaker_is_named_and_no_ping_is_sent_meanwhile(sync: Sync
     assert {"breaker-open", "upstream-failed"} <= set(found)
     assert found["breaker-open"]["since"] is not None
     assert len((await site.admin.get("/api/admin/integrations/doorloop/pings")).json()) == 5
+
+
+async def test_the_ping_of_a_person_is_heard_as_well(sync: Sync, site: Served) -> None:
+    await site.service.pinger.ping("doorloop")
+    sync.upstream.fault("401", forever=True)
+    told = (await site.admin.get(f"{DOORLOOP}/ping")).json()
+    found = await problems(site)
+    sync.upstream.clear_faults()
+    await site.admin.get(f"{DOORLOOP}/ping")
+
+    assert found["auth-failed"]["message"] == told["reason"]
+    assert (await status(site))["ping"]["state"] == "ok"
+    assert "auth-failed" not in await problems(site)
+
+
+async def test_a_ping_that_failed_is_history_once_a_run_has_got_through(sync: Sync, site: Served) -> None:
+    sync.upstream.fault("401", forever=True)
+    await site.service.pinger.ping("doorloop")
+    sync.upstream.clear_faults()
+    before = await problems(site)
+    await sync.delta("owners")
+
+    assert "auth-failed" in before
+    assert "auth-failed" not in await problems(site)

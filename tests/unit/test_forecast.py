@@ -12,7 +12,7 @@ from keepstep.reliability.windows import Window
 @pytest.mark.parametrize(
     ("needed", "left", "enough", "words"),
     [
-        (None, 380, None, "known after the first one"),
+        (None, 380, None, "known once each entity was read in full"),
         (140, None, None, "named no limit"),
         (140, 380, True, "needs about 140 requests, 380 are left this hour"),
         (140, 140, True, "goes through at once"),

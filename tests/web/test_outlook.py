@@ -45,3 +45,23 @@ async def test_the_outlook_says_what_a_full_run_needs(site: Served) -> None:
     assert len(before["strategy"]) == 5
     assert (after["forecast"]["needed"], after["forecast"]["left"], after["forecast"]["enough"]) == (140, 380, True)
     assert "380 are left this hour" in after["forecast"]["words"]
+
+
+async def test_the_outlook_knows_a_full_run_once_each_entity_was_read_in_full(site: Served) -> None:
+    await site.sql("INSERT INTO keepstep.connections (integration) VALUES ('doorloop') ON CONFLICT DO NOTHING")
+    needed = []
+    for entity, requests in (("leases", 140), ("owners", 2), ("leases", 150)):
+        await site.sql(
+            "WITH r AS (INSERT INTO keepstep.runs"
+            " (connection_id, mode, dry_run, trigger, state, started_at, finished_at)"
+            " SELECT id, 'backfill', false, 'manual', 'succeeded', now(), now() FROM keepstep.connections RETURNING *),"
+            " e AS (INSERT INTO keepstep.run_entities (run_id, entity, position, state, requests)"
+            " SELECT id, %s, 1, 'succeeded', %s FROM r)"
+            " INSERT INTO keepstep.checkpoints (connection_id, entity, mode, progress, run_id)"
+            " SELECT connection_id, unnest(ARRAY['owners', 'leases']), 'delta', '{}', id FROM r ON CONFLICT DO NOTHING",
+            entity,
+            requests,
+        )
+        needed.append((await site.admin.get(f"{SYNC}/rate-limit/outlook")).json()["forecast"]["needed"])
+
+    assert needed == [None, 142, 152]

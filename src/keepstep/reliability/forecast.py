@@ -8,7 +8,8 @@ from keepstep.reliability.retry import BASE_SECONDS, CAP_SECONDS, FACTOR, LONGES
 
 @dataclass(frozen=True, slots=True)
 class Forecast:
-    """``needed``: requests of the last full run, None before the first one; ``left``: of this hour, None: unlimited.
+    """``needed``: requests of the last full reading of each entity, None before there is one;
+    ``left``: of this hour, None: unlimited.
 
     ``enough``: None where it cannot be told.
     """
@@ -22,7 +23,8 @@ class Forecast:
 def forecast(needed: int | None, left: int | None, per_hour: int | None) -> Forecast:
     """What the next full run meets. ``per_hour``: what upstream allows in an hour, where it says."""
     if needed is None:
-        return Forecast(None, left, None, "How many requests a full run needs is known after the first one.")
+        words = "How many requests a full run needs is known once each entity was read in full."
+        return Forecast(None, left, None, words)
     about = f"A full run needs about {needed:,} requests"
     if left is None:
         return Forecast(needed, None, None, f"{about}; upstream has named no limit.")

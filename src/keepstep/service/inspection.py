@@ -8,6 +8,7 @@ from keepstep.model.integration import Check, Ping
 from keepstep.service.agents import Agents
 from keepstep.service.connectors import Connectors
 from keepstep.service.owners import OwnerConnections
+from keepstep.service.pinger import Pinger
 from keepstep.service.settings import Preferences
 from keepstep.service.setup import Setup
 from keepstep.service.shapes import Shape
@@ -38,7 +39,7 @@ class Inspection:
 
     def __init__(
         self, known: Mapping[str, Registered], connectors: Connectors, preferences: Preferences, overview: Overview,
-        owners: OwnerConnections, agents: Agents,
+        owners: OwnerConnections, agents: Agents, pinger: Pinger,
     ) -> None:  # fmt: skip
         self._known = known
         self.shared = {key: one for key, one in known.items() if not one.per_owner}
@@ -47,6 +48,7 @@ class Inspection:
         self._overview = overview
         self._owners = owners
         self._agents = agents
+        self._pinger = pinger
 
     def known(self, key: str) -> Registered:
         """An integration with one connection for all. Raises ``NotFound``."""
@@ -87,12 +89,17 @@ class Inspection:
     async def ping(self, key: str, owner: str | None = None) -> PingAnswer:
         """Whether upstream answers and takes the credentials, those of an owner (id or user's name) or the shared ones.
 
-        Raises ``NotFound``, and ``NotAllowed`` for somebody else's.
+        The answer for a shared connection is kept, as those of the periodic pings are. Raises ``NotFound``,
+        and ``NotAllowed`` for somebody else's.
         """
         one = self.any(key)
         try:
-            async with self._connectors.lent(key, await self._owner(one, owner)) as (connector, _):
-                return ping_answer(await connector.ping())
+            whose = await self._owner(one, owner)
+            async with self._connectors.lent(key, whose) as (connector, _):
+                ping = await connector.ping()
+            if whose is None and ping.code != "rate-limited":  # the answer that asked for the pause says more
+                await self._pinger.keep(key, ping)
+            return ping_answer(ping)
         except BadRequest as refusal:
             words, fix = refusal.message, refusal.fix
             url = one.default_base_url

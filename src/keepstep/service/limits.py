@@ -50,7 +50,10 @@ class RateSample(Shape):
 
 
 class ForecastView(Shape):
-    """What the next full run meets. ``needed``: requests of the last one; ``left``: of this hour; null: not known."""
+    """What the next full run meets. ``needed``: requests of the last reading of each entity; ``left``: of this hour.
+
+    Null: not known.
+    """
 
     needed: int | None
     left: int | None

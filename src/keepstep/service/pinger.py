@@ -68,8 +68,13 @@ class Pinger:
                 ping = await integration.ping()
         except BadRequest:  # its credentials have gone meanwhile
             return None
-        if ping.code == "breaker-open":
-            return None
+        await self.keep(key, ping)
+        return None if ping.code == "breaker-open" else ping
+
+    async def keep(self, key: str, ping: Ping) -> None:
+        """Keep an answer, whoever asked, so that what is said of upstream is what was heard last."""
+        if ping.code == "breaker-open":  # nobody was asked
+            return
         async with self._database.connection() as connection:
             before = await pings.newest(connection, key, limit=1)
             await pings.put(connection, key, ping)
@@ -77,7 +82,6 @@ class Pinger:
             level = "info" if ping.state == "ok" else "warning"
             words = f"{key}: ping {ping.state}. {ping.reason}"
             getattr(_log, level)(words, code=ping.code or None, fix=ping.fix or None)
-        return ping
 
     async def samples(self, key: str, *, limit: int) -> list[PingSample]:
         """The last pings that were kept, newest first."""

@@ -18,6 +18,7 @@ from keepstep.service.vault import Credentials
 from keepstep.store import troubles as store
 from keepstep.store import vitals
 from keepstep.store.db import Database
+from keepstep.store.pings import PingStanding
 from keepstep.store.status import Standing
 
 
@@ -120,7 +121,7 @@ def _error(facts: Facts, error: Mapping[str, Any], at: datetime, entity: str | N
 
 def _of_connection(facts: Facts) -> Iterator[Problem]:
     ping, breaker, key = facts.marks.ping, facts.breaker, facts.connection
-    if ping is not None and ping.state != "ok":
+    if ping is not None and ping.state != "ok" and not _is_outdated(ping, facts.standing):
         code = ping.code if ping.code in TABLE else "permanent"
         yield _problem(code or "permanent", ping.since, message=ping.reason, fix=ping.fix, connection=key)
     if breaker.state != "closed":
@@ -130,6 +131,12 @@ def _of_connection(facts: Facts) -> Iterator[Problem]:
         yield _told("secret-key-changed", None, key)
     for row in facts.marks.stale:
         yield _told("no-success", row["since"], key, path=key, detail=f"{row['since']:%Y-%m-%d %H:%M} UTC")
+
+
+def _is_outdated(ping: PingStanding, standing: Standing) -> bool:
+    """Whether something has been read since a ping that failed: then that is what is known last."""
+    successes = [row["last_success"] for row in standing.entities if row["last_success"]]
+    return ping.state == "failing" and any(success > ping.at for success in successes)
 
 
 def _of_data(facts: Facts) -> Iterator[Problem]:

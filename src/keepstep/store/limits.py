@@ -96,7 +96,7 @@ async def samples(
 
 
 async def use(connection: Connection, integration: str) -> tuple[int | None, int]:
-    """How many requests the last full run took (None: there was none), and how many were sent in the last hour."""
+    """How many requests a full run takes (None: not known yet), and how many were sent in the last hour."""
     row = await (await connection.execute(_LIMITS["use"], {"integration": integration})).fetchone()
     return (row["needed"], row["sent"]) if row else (None, 0)
 

@@ -59,10 +59,18 @@ ON CONFLICT (connection_id, minute) DO UPDATE
 SET sent = request_minutes.sent + excluded.sent, failed = request_minutes.failed + excluded.failed
 
 -- name: use
--- Requests of the last full run that went through, and those of the last hour.
-SELECT (SELECT sum(e.requests)::bigint FROM keepstep.run_entities e WHERE e.run_id = (
+-- Requests of the last full reading of each entity, which may be of different runs, and those of the last hour. One that has
+-- been read, but never in full, makes the sum unknown.
+SELECT (WITH runs AS (
             SELECT r.id FROM keepstep.runs r WHERE r.connection_id = c.id AND r.mode = 'backfill' AND NOT r.dry_run
-            AND r.state IN ('succeeded', 'held') ORDER BY r.id DESC LIMIT 1)) AS needed,
+            AND r.state IN ('succeeded', 'held') ORDER BY r.id DESC LIMIT 50
+        ), readings AS (
+            SELECT DISTINCT ON (e.entity) e.entity, e.requests FROM keepstep.run_entities e JOIN runs r ON r.id = e.run_id
+            WHERE e.state IN ('succeeded', 'held') ORDER BY e.entity, r.id DESC
+        )
+        SELECT sum(f.requests)::bigint FROM readings f HAVING NOT EXISTS (
+            SELECT FROM keepstep.checkpoints p WHERE p.connection_id = c.id AND p.entity NOT IN (SELECT entity FROM readings)
+        )) AS needed,
        (SELECT coalesce(sum(m.sent), 0)::bigint FROM keepstep.request_minutes m
         WHERE m.connection_id = c.id AND m.minute > now() - interval '1 hour') AS sent
 FROM keepstep.connections c WHERE c.integration = %(integration)s AND c.owner_id IS NULL
