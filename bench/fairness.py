@@ -64,8 +64,8 @@ def scenes(owners: int) -> list[Scene]:
 class Google:
     """The emulator's process."""
 
-    def __init__(self, accounts: list[str]) -> None:
-        given = json.dumps({"accounts": accounts, "people": PEOPLE})
+    def __init__(self, accounts: list[str], people: int) -> None:
+        given = json.dumps({"accounts": accounts, "people": people})
         command = [sys.executable, "-m", "bench.google_child", given]
         self._process = subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         told = self._read()
@@ -90,9 +90,9 @@ class Google:
 
 
 @contextmanager
-def google(accounts: list[str]) -> Iterator[Google]:
+def google(accounts: list[str], people: int = PEOPLE) -> Iterator[Google]:
     """The emulator while the block lasts."""
-    running = Google(accounts)
+    running = Google(accounts, people)
     try:
         yield running
     finally:

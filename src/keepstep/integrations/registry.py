@@ -238,7 +238,6 @@ def _mailbox(values: Values, clock: Clock | None, pacer: Pacing | None) -> Integ
         account,
         folders=place.folders,
         limits=place.limits,
-        page_size=values.page_size,
         clock=clock,
         pacer=pacer,
         base_url=values.base_url,

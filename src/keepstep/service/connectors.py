@@ -97,9 +97,11 @@ class Connectors:
         if not own:
             raise BadRequest(f"{registered.title} is not connected.", fix="Its owner connects the account.")
         effective = self._in_effect(key, await self._preferences.chosen(), own, own=True)
-        values = effective.values
+        values, rules = effective.values, effective.rules
         if ADDRESS in own:
             values = replace(values, base_url=own[ADDRESS], api_key=own.get(PASSWORD, ""))
+            # Mail servers count connections, not commands: these go over one, each after the answer to the last one.
+            rules = replace(rules, max_concurrency=1, per_second=0.0)
         if registered.per_owner and self._owners is not None and PASSWORD not in own:
             # Without a client no consent can be renewed: that is the administrator's to mend, and no owner reconnects.
             if values.client is None:
@@ -108,10 +110,9 @@ class Connectors:
             values = replace(values, tokens=tokens)
         if registered.agents:  # another account, and the same upstream
             values = self._with_reports(key, values, owner)
-            async with aclosing(registered.build(values, pacer=self._pacer(key, effective.rules))) as integration:
+            async with aclosing(registered.build(values, pacer=self._pacer(key, rules))) as integration:
                 yield integration, effective.policy
             return
-        rules = effective.rules
         if self._owners is not None and await self._owners.struggles(key, owner):
             rules = replace(rules, breaker_threshold=1)  # one fault tells enough: the next try is not sat through
         async with (
