@@ -280,6 +280,7 @@ def test_the_command_line_lists_agents_runs_them_and_up_keeps_them_in_step() -> 
         assert command.rows("SELECT to_regclass('erp.customers') IS NULL") == ["t"]
         run = command("run", "erp", "orders", "--agent", "007", "--mode", "backfill", "--json", "-q")
         assert (run.code, run.json["inserted"]) == (0, SMALL["orders"])
+        _begin_anew(command)
         wrong = command("run", "erp", "prices", "--agent", "007")
         assert wrong.code == 2
         assert command("run", "erp", "orders", "--agent", "999").code == 1
@@ -302,6 +303,27 @@ def test_the_command_line_lists_agents_runs_them_and_up_keeps_them_in_step() -> 
         assert (gone.code, "rows of 012 stay" in gone.out) == (0, True)
         assert options.password not in "".join(path.read_text(errors="ignore") for path in command.home.rglob("*.log"))
         server.send(signal.SIGTERM)
+
+
+def _begin_anew(command: Keepstep) -> None:
+    """The document of an agent is known, until the agent's checkpoint is reset."""
+    run = ("run", "erp", "orders", "--agent", "007", "--mode", "backfill", "--json", "-q")
+    known = command(*run).json
+    [listed] = command("checkpoint", "list", "--agent", "007", "--json").json
+    reset = command("checkpoint", "reset", "erp", "orders", "--agent", "007")
+    again = command(*run).json
+    refused = [
+        command("checkpoint", "reset", "erp", *rest)
+        for rest in (("orders",), ("prices", "--agent", "007"), ("orders", "--agent", "999"))
+    ]
+
+    assert (known["rows"], again["rows"], again["unchanged"]) == (0, SMALL["orders"], SMALL["orders"])
+    assert (listed["integration"], listed["owner"], listed["entity"]) == ("erp", "007", "orders")
+    assert (reset.code, "The next run of 007 reads orders from the start" in reset.out) == (0, True)
+    assert [(answer.code, "Fix" in answer.error or "fix" in answer.error.lower()) for answer in refused] == [
+        (1, True), (1, True), (1, True),
+    ]  # fmt: skip
+    assert command("checkpoint", "list", "--json").json == []
 
 
 def _until_in_step(command: Keepstep, report: str, agent: str, wanted: dict[str, dict[str, Any]]) -> None:

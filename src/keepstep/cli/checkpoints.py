@@ -5,11 +5,13 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from keepstep.cli import arguments, render
+from keepstep.cli.exits import Usage
 from keepstep.cli.parts import parts_of
 from keepstep.cli.session import ask
 
 if TYPE_CHECKING:
     from keepstep.service.core import Service
+    from keepstep.service.shapes import CheckpointView
 
 
 def group() -> typer.Typer:
@@ -20,9 +22,14 @@ def group() -> typer.Typer:
     return app
 
 
-def list_(context: typer.Context, json: arguments.Json = False) -> None:
-    """List every entity that was ever read, with its unfinished readings."""
-    found = ask(parts_of(context), lambda service: service.views.checkpoints())
+def list_(context: typer.Context, owner: arguments.Owner = None, json: arguments.Json = False) -> None:
+    """List every entity that was ever read, with its unfinished readings: what all share, or one owner has."""
+
+    async def work(service: "Service") -> "list[CheckpointView]":
+        whose = None if owner is None else await service.owners.named(owner)
+        return await service.views.checkpoints(whose)
+
+    found = ask(parts_of(context), work)
     if json:
         render.emit(found)
     elif not found:
@@ -40,19 +47,23 @@ def reset(
     context: typer.Context,
     integration: arguments.IntegrationName,
     entities: Annotated[list[str], typer.Argument(metavar="ENTITY...", help="For example: leases.")],
+    owner: arguments.Owner = None,
     json: arguments.Json = False,
 ) -> None:
     """Make the next run of these entities read them from the start."""
     parts = parts_of(context)
-    key = arguments.known_integration(parts, integration)
+    key, owner = arguments.connection(parts, integration, owner)
+    if owner is not None and not (parts.known[key].per_owner or parts.known[key].agents):
+        raise Usage(f"{parts.known[key].title} has one connection for all.", fix="Leave out --owner.")
     names = arguments.known_entities(parts, key, entities)
 
     async def work(service: "Service") -> None:
+        whose = None if owner is None else await service.owners.connected(key, owner)
         for name in names:
-            await service.commands.reset_checkpoint(key, name, by=arguments.actor())
+            await service.commands.reset_checkpoint(key, name, owner=whose, by=arguments.actor())
 
     ask(parts, work)
     if json:
-        render.emit({"integration": key, "entities": names})
+        render.emit({"integration": key, "entities": names, **({} if owner is None else {"owner": owner})})
     else:
-        render.say(f"The next run reads {', '.join(names)} from the start.")
+        render.say(f"The next run{f' of {owner}' if owner else ''} reads {', '.join(names)} from the start.")

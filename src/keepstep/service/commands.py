@@ -199,15 +199,17 @@ class Commands:
         await self._log(by, "held.discard", {"run": run_id, "reason": reason}, f"kept the rows of {', '.join(names)}")
         return names
 
-    async def reset_checkpoint(self, key: str, entity: str, *, by: str) -> None:
-        """Make the next run of an entity read from the start, whatever its mode."""
+    async def reset_checkpoint(self, key: str, entity: str, *, by: str, owner: str | None = None) -> None:
+        """Make the next run of an entity read from the start, whatever its mode; ``owner``: of one who has it."""
         self._check_entities(key, [entity])
+        self._check_owned(key, [entity], owner)
         async with self._database.connection() as connection, connection.transaction():
-            owner = await runs.hold_off(connection, key)
-            if await runs.is_active(connection, owner):
+            held_off = await runs.hold_off(connection, key, owner)
+            if await runs.is_active(connection, held_off):
                 raise BadRequest(f"A run of {key} is active.", fix="Stop it first with: keepstep stop")
-            await checkpoints.reset(connection, owner, entity)
-        await self._log(by, "checkpoint.reset", {"integration": key, "entity": entity}, "done")
+            await checkpoints.reset(connection, held_off, entity)
+        whose = {} if owner is None else {"owner": owner}
+        await self._log(by, "checkpoint.reset", {"integration": key, "entity": entity, **whose}, "done")
 
     async def _held(self, connection: Connection, run_id: int) -> list[dict[str, Any]]:
         found = await held.select(connection, state="open", run_id=run_id)

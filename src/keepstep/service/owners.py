@@ -255,6 +255,11 @@ class OwnerConnections:
             raise NotFound(f"There is no user {name[:80]}.", fix="List them with: keepstep user list")
         return owner
 
+    async def connected(self, integration: str, name: str) -> str:
+        """The owner who is called so and has a connection to an integration. Raises ``NotFound``."""
+        owner = name if integration == _OF_AGENTS else await self.named(name)
+        return (await self._known(integration, owner)).owner
+
     async def health(self, integration: str) -> Health:
         """How well the connections of all owners are."""
         async with self.database.connection() as connection:

@@ -232,6 +232,7 @@ class CheckpointView(Shape):
     """Where an entity stands: its watermark, and its unfinished reading if there is one (``mode`` and ``cursor``)."""
 
     integration: str
+    owner: str | None
     entity: str
     watermark: datetime | None
     last_full_at: datetime | None

@@ -130,11 +130,11 @@ class Views:
             if not is_hidden(row["of_user"])
         ]
 
-    async def checkpoints(self) -> list[CheckpointView]:
-        """Every entity of shared connections that was ever read, with its unfinished readings."""
+    async def checkpoints(self, owner: str | None = None) -> list[CheckpointView]:
+        """Every entity of shared connections, or of an owner's, that was ever read, with its unfinished readings."""
         async with self._database.connection() as connection:
-            states = await checkpoints.all_states(connection)
-            saved = await checkpoints.all_checkpoints(connection)
+            states = await checkpoints.all_states(connection, owner)
+            saved = await checkpoints.all_checkpoints(connection, owner)
         known = {(row["integration"], row["entity"]): row for row in states}
         nothing: dict[str, Any] = {"watermark": None, "last_full_at": None, "last_delta_at": None}
         unfinished = {(row["integration"], row["entity"]) for row in saved}
@@ -142,7 +142,7 @@ class Views:
         rows = [{**known.get((row["integration"], row["entity"]), nothing), **row} for row in saved]
         rows += [{**row, **rest} for key, row in known.items() if key not in unfinished]
         ordered = sorted(rows, key=lambda row: (row["integration"], row["entity"]))
-        return [_shaped(CheckpointView, row) for row in ordered]
+        return [_shaped(CheckpointView, {**row, "owner": row["owner_id"]}) for row in ordered]
 
 
 def _run(row: dict[str, Any]) -> RunSummary:

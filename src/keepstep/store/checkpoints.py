@@ -46,9 +46,9 @@ async def drop(connection: Connection, connection_id: int, entity: str, mode: Mo
     return await cursor.fetchone()
 
 
-async def all_checkpoints(connection: Connection) -> list[dict[str, Any]]:
-    """Every unfinished reading of the connections that all share."""
-    return await (await connection.execute(_QUERIES["list"])).fetchall()
+async def all_checkpoints(connection: Connection, owner: str | None = None) -> list[dict[str, Any]]:
+    """Every unfinished reading of the connections that all share, or of an owner's."""
+    return await (await connection.execute(_QUERIES["list"], {"owner": owner})).fetchall()
 
 
 async def state(connection: Connection, connection_id: int, entity: str) -> dict[str, Any]:
@@ -58,9 +58,9 @@ async def state(connection: Connection, connection_id: int, entity: str) -> dict
     return row or {"watermark": None, "facts": {}, "last_full_at": None, "last_delta_at": None}
 
 
-async def all_states(connection: Connection) -> list[dict[str, Any]]:
-    """What is known of every entity of the connections that all share."""
-    return await (await connection.execute(_QUERIES["states"])).fetchall()
+async def all_states(connection: Connection, owner: str | None = None) -> list[dict[str, Any]]:
+    """What is known of every entity of the same connections."""
+    return await (await connection.execute(_QUERIES["states"], {"owner": owner})).fetchall()
 
 
 async def put_facts(connection: Connection, connection_id: int, entity: str, facts: Json) -> None:

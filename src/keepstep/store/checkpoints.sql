@@ -15,9 +15,10 @@ WHERE connection_id = %(connection)s AND entity = %(entity)s AND mode = %(mode)s
 RETURNING progress
 
 -- name: list
--- Of the connections that all share: those of owners may be a hundred thousand, and their runs tell how they stand.
+-- Of the connections that all share, or of one owner's: those of all owners may be a hundred thousand.
 SELECT c.integration, c.owner_id, k.entity, k.mode, k.cursor, k.progress, k.run_id, k.started_at, k.updated_at
-FROM keepstep.checkpoints k JOIN keepstep.connections c ON c.id = k.connection_id WHERE c.owner_id IS NULL
+FROM keepstep.checkpoints k JOIN keepstep.connections c ON c.id = k.connection_id
+WHERE CASE WHEN %(owner)s::text IS NULL THEN c.owner_id IS NULL ELSE c.owner_id = %(owner)s END
 ORDER BY c.integration, k.entity, k.mode
 
 -- name: state
@@ -27,7 +28,8 @@ WHERE connection_id = %(connection)s AND entity = %(entity)s
 -- name: states
 -- Of the same connections.
 SELECT c.integration, c.owner_id, s.entity, s.watermark, s.facts, s.last_full_at, s.last_delta_at
-FROM keepstep.entity_states s JOIN keepstep.connections c ON c.id = s.connection_id WHERE c.owner_id IS NULL
+FROM keepstep.entity_states s JOIN keepstep.connections c ON c.id = s.connection_id
+WHERE CASE WHEN %(owner)s::text IS NULL THEN c.owner_id IS NULL ELSE c.owner_id = %(owner)s END
 ORDER BY c.integration, s.entity
 
 -- name: put_facts

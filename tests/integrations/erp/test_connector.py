@@ -264,6 +264,7 @@ async def test_the_same_document_is_not_read_again(upstream: ErpUpstream, mode: 
     (page,) = await read_all(erp, CUSTOMERS, Reading(mode, facts=facts, settled=True))
 
     assert (page.unchanged, page.last, page.records) == (True, True, ())
+    assert [(kept.report, kept.agent, kept.error) for kept in upstream.kept] == [("customers", AGENT, None)] * 2
 
 
 async def test_a_document_that_only_a_delta_has_seen_is_read_in_full_all_the_same(upstream: ErpUpstream) -> None:

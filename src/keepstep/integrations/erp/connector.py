@@ -101,6 +101,8 @@ class Erp:
         document = document_hash(fetched.body)
         facts: Json = {"document": document, "layout": LAYOUTS[entity.name].name, "full": reading.mode is Mode.BACKFILL}
         if reading.cursor is None and _is_known(reading, facts):
+            # It was proven then: that it came again is what tells a refused one before it as over.
+            await self._kept(entity.name, self.agent if entity.owned else "", fetched, None, None)
             yield Page((), (), 1, {"document": document, "rows": 0}, last=True, high=fetched.began,
                        requests=fetched.requests, notes=(SAME,), unchanged=True)  # fmt: skip
             return
