@@ -161,7 +161,7 @@ def _config(kind: Kind, found: OwnerSync | None) -> Config:
 
 
 def _next_sync(found: OwnerSync, anchor: datetime, seconds: int) -> datetime | None:
-    """What is due now begins at once: the next sync is the one after it. None while somebody has to end a wait first."""
+    """What is due now begins at once: the next sync is the one after it. None while somebody must end a wait first."""
     if not found.enabled or found.state in _STOPPED:
         return None
     if found.due_at is not None and found.due_at > found.now:
