@@ -1,6 +1,7 @@
 """OAuth 2 against the emulated authorisation server: consent, exchange, renewal by several workers, every refusal."""
 
 import asyncio
+import json
 import logging
 from base64 import urlsafe_b64encode
 from collections.abc import AsyncIterator
@@ -12,8 +13,9 @@ from urllib.parse import parse_qsl, urlsplit
 import aiohttp
 import pytest
 
+from keepstep.integrations.emulation.grants import subject
 from keepstep.integrations.google_contacts.connector import READ_CONTACTS
-from keepstep.integrations.oauth import Consent
+from keepstep.integrations.oauth import Consent, account_of
 from keepstep.integrations.tokens import Access, TokenSet
 from keepstep.model.errors import AuthFailed, KeepstepError, NeedsReconnect, Permanent, RateLimited, Transient
 from tests.integrations.google_contacts.account import REDIRECT, GoogleUpstream
@@ -58,9 +60,10 @@ def test_the_consent_address_has_all_that_google_needs_and_a_challenge(google: G
     query = dict(parse_qsl(urlsplit(one.address).query))
     challenge = urlsafe_b64encode(sha256(one.verifier.encode()).digest()).rstrip(b"=").decode()
     assert query == {
-        "client_id": "emulated-client", "redirect_uri": REDIRECT, "response_type": "code", "scope": READ_CONTACTS,
-        "state": one.state, "code_challenge": challenge, "code_challenge_method": "S256", "access_type": "offline",
-        "prompt": "consent", "include_granted_scopes": "true", "login_hint": "anna@example.test",
+        "client_id": "emulated-client", "redirect_uri": REDIRECT, "response_type": "code",
+        "scope": f"{READ_CONTACTS} openid", "state": one.state, "code_challenge": challenge,
+        "code_challenge_method": "S256", "access_type": "offline", "prompt": "consent",
+        "include_granted_scopes": "true", "login_hint": "anna@example.test",
     }  # fmt: skip
     assert 43 <= len(one.verifier) <= 128
     assert (one.state, one.verifier) != (other.state, other.verifier)
@@ -76,12 +79,55 @@ async def test_a_consent_becomes_tokens_that_read_the_contacts_of_who_gave_it(go
     tokens = await oauth.exchange(oauth.code_of(back, consent.state), consent.verifier)
 
     assert tokens.refresh_token
-    assert tokens.scopes == {READ_CONTACTS}
+    assert tokens.scopes == {READ_CONTACTS, "openid"}
+    assert tokens.account == subject("anna@example.test")
+    assert tokens.account not in str(tokens.stored())
     assert tokens.expires_at is not None
     assert abs(tokens.expires_at - datetime.now(UTC) - timedelta(seconds=3599)) < timedelta(seconds=60)
     integration = google.google(store=MemoryStore(tokens))
     assert (await integration.ping()).authenticated
     assert google.emulator.requests()[-1].entity == "anna@example.test"
+
+
+async def test_two_consents_of_one_account_name_the_same_and_another_account_names_another(
+    google: GoogleUpstream,
+) -> None:
+    oauth, named = google.oauth(), []
+    for hint in ("anna@example.test", "anna@example.test", "bruno@example.test"):
+        consent = oauth.begin(login_hint=hint)
+        tokens = await oauth.exchange(oauth.code_of(await allowed(consent), consent.state), consent.verifier)
+        named.append(tokens.account)
+
+    assert named[0] == named[1] != named[2]
+    assert all(len(one) == 21 and one.isdigit() for one in named)
+
+
+def id_token(**claims: Any) -> str:
+    parts = (json.dumps({"alg": "RS256"}), json.dumps(claims))
+    return ".".join([*(urlsafe_b64encode(part.encode()).rstrip(b"=").decode() for part in parts), "signature"])
+
+
+@pytest.mark.parametrize(
+    ("token", "account"),
+    [
+        (id_token(sub="10769150350006150715113082367", aud="us"), "10769150350006150715113082367"),
+        (id_token(sub="107", aud=["others", "us"]), "107"),
+        (id_token(sub="107", aud="others"), ""),  # said to another application
+        (id_token(sub="107"), ""),
+        (id_token(aud="us"), ""),
+        (id_token(sub=107, aud="us"), ""),
+        (id_token(sub="1" * 256, aud="us"), ""),
+        (id_token(sub="1\n7", aud="us"), ""),
+        ("no.token", ""),
+        ("a.b.c", ""),
+        ("a.\u00fc.c", ""),
+        (id_token(sub="107", aud="us")[:-25] + "..x", ""),
+        (17, ""),
+        (None, ""),
+    ],
+)
+def test_an_id_token_names_an_account_to_the_client_that_it_is_for(token: object, account: str) -> None:
+    assert account_of(token, "us") == account
 
 
 @pytest.mark.parametrize(

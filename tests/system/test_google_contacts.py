@@ -104,6 +104,10 @@ async def keys(site: Served, entity: str) -> dict[str, set[str]]:
     return {name: {row["id"] for row in rows if row["name"] == name} for name in NAMES}
 
 
+async def _has_begun(client: httpx.AsyncClient) -> bool:
+    return len(await runs_of(client)) == 1
+
+
 def people_of(emulator: GoogleEmulator, name: str) -> tuple[set[str], int]:
     """What a user's account holds: its people, and how many of them can be reached."""
     records = emulator.raw_records(account_of(name))
@@ -158,6 +162,70 @@ async def test_two_users_are_kept_in_step_apart_and_a_revoked_consent_concerns_i
         assert (await connect(ana, "ana")).status_code == 204
         assert (await ended(ana, 3))[0]["result"] == "succeeded"
         assert (await lines(site))["ana"]["state"] == "connected"
+
+
+async def test_another_account_is_read_at_once_and_what_only_the_former_one_had_goes_without_asking(
+    site: Served, google: GoogleUpstream
+) -> None:
+    """Most of the rows go: as a deletion upstream that would wait for a person."""
+    emulator = google.emulator
+    shared = emulator.account(account_of("ana")).names()[0]
+    record = next(r for r in emulator.raw_records(account_of("ana")) if shared.encode() in r)
+    emulator.inject(record, shared, account=account_of("eva"))
+    await site.user("ana", role="user")
+    async with site.signed_in("ana") as ana, working(site.service, concurrency=2):
+        await ana.put(CONFIG, json={"enabled": True, "interval_hours": 24})
+        await connect(ana, "ana")
+        await ended(ana, 1)
+        first_seen = await site.sql("SELECT _first_seen_at FROM google_contacts.connections WHERE id = %s", shared)
+        assert (await connect(ana, "eva")).status_code == 204
+        [run, *_] = await ended(ana, 2)
+        people, reachable = people_of(emulator, "eva")
+        connections, contacts = (await keys(site, "connections"))["ana"], (await keys(site, "contacts"))["ana"]
+
+        assert (run["trigger"], run["result"]) == ("schedule", "succeeded"), run["error"]
+        assert (connections, len(contacts)) == (people, reachable)
+        assert {one["entity"]: (one["inserted"], one["deleted"]) for one in run["entities"]}["connections"] == (40, 39)
+        assert first_seen == await site.sql(
+            "SELECT _first_seen_at FROM google_contacts.connections WHERE id = %s", shared
+        )
+        assert (await connect(ana, "eva")).status_code == 204  # the same: reading goes on from its sync token
+        assert (await ana.post(RUN)).status_code == 202
+        [same, *_] = await ended(ana, 3)
+        emulator.change(delete=30, account=account_of("eva"))
+        emulator.expire()
+        assert (await ana.post(RUN)).status_code == 202
+        [guarded, *_] = await ended(ana, 4)
+
+    assert (same["result"], same["rows"]) == ("succeeded", 0)
+    assert guarded["result"] == "held"
+
+
+async def test_the_wrong_account_is_changed_for_an_empty_one_before_its_first_reading_has_ended(
+    site: Served, google: GoogleUpstream
+) -> None:
+    emulator = google.emulator
+    await site.user("ana", role="user")
+    emulator.change(delete=40, account=account_of("eva"))
+    async with site.signed_in("ana") as ana:
+        await ana.put(CONFIG, json={"enabled": True, "interval_hours": 24})
+        await connect(ana, "ana")
+        emulator.fault("hang", page=3)
+        async with working(site.service, concurrency=2):
+
+            async def is_half_read() -> bool:
+                [run] = await runs_of(ana)
+                return run["rows"] >= 30
+
+            await until(lambda: _has_begun(ana))
+            await until(is_half_read)
+            assert (await connect(ana, "eva")).status_code == 204
+            emulator.release()
+            [run, *_] = await ended(ana, 2)
+        left = await keys(site, "connections")
+
+    assert (run["result"], run["inserted"]) == ("succeeded", 0), run["error"]
+    assert left["ana"] == set(), run["entities"]
 
 
 async def test_an_account_is_asked_by_an_administrator_and_by_its_owner_alone(

@@ -61,6 +61,7 @@ class Apply:
             self._all_new = await self._destination.is_empty(connection)
             owner, name, mode = self._session.connection_id, self._entity.name, self._request.mode
             known = await checkpoints.state(connection, owner, name)
+            self._policy = self._policy.knowing(known["facts"])
             self._watermark = known["watermark"]
             self._open_letters = await dead_letters.open_count(connection, owner, name) > 0
             since = None if self._full else (self._request.since or known["watermark"])

@@ -54,6 +54,7 @@ class DryRun:
 
         async def work(connection: Connection, _now: datetime) -> tuple[Reading, Progress]:
             known = await checkpoints.state(connection, self._session.connection_id, self._entity.name)
+            self._policy = self._policy.knowing(known["facts"])
             self._missing = await self._destination.missing_columns(connection)
             await self._seen.create(connection)
             await self._destination.create_stage(connection)

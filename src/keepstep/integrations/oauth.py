@@ -7,7 +7,7 @@ an answer of the token endpoint only its error words are ever shown.
 
 import hmac
 import secrets
-from base64 import urlsafe_b64encode
+from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
@@ -35,6 +35,7 @@ from keepstep.reliability.pacing import Pacer, Pacing
 
 _ATTEMPTS = 3
 _LONGEST_WORDS = 300
+_LONGEST_SUBJECT = 255
 _CLIENT_FAULTS = frozenset(
     (
         "invalid_client", "unauthorized_client", "unsupported_grant_type", "redirect_uri_mismatch", "invalid_scope",
@@ -46,7 +47,10 @@ _PASSING = frozenset(("temporarily_unavailable", "server_error", "internal_failu
 
 @dataclass(frozen=True, slots=True)
 class Provider:
-    """An authorisation server. ``needed``: what must have been allowed. ``extra`` goes into the consent address."""
+    """An authorisation server. ``needed``: what must have been allowed; ``also``: what is asked for besides.
+
+    ``extra`` goes into the consent address.
+    """
 
     title: str
     authorize_url: str
@@ -54,11 +58,14 @@ class Provider:
     revoke_url: str
     needed: frozenset[str]
     extra: Mapping[str, str] = field(default_factory=dict)
+    also: frozenset[str] = frozenset()
 
     def at(self, origin: str) -> "Provider":
         """The same one at another origin, for an emulator: ``/o/oauth2/auth``, ``/token`` and ``/revoke`` there."""
         base = origin.rstrip("/")
-        return Provider(self.title, f"{base}/o/oauth2/auth", f"{base}/token", f"{base}/revoke", self.needed, self.extra)
+        return replace(
+            self, authorize_url=f"{base}/o/oauth2/auth", token_url=f"{base}/token", revoke_url=f"{base}/revoke"
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +115,7 @@ class OAuth:
             "client_id": self.client.id,
             "redirect_uri": self.client.redirect_uri,
             "response_type": "code",
-            "scope": " ".join(sorted(self.provider.needed)),
+            "scope": " ".join(sorted(self.provider.needed | self.provider.also)),
             "state": state,
             "code_challenge": challenge,
             "code_challenge_method": "S256",
@@ -180,6 +187,7 @@ class OAuth:
             refresh_token=refresh if isinstance(refresh, str) else "",
             expires_at=_end_of(body.get("expires_in"), asked_at),
             scopes=frozenset(scope.split()) if isinstance(scope, str) else scopes,
+            account=account_of(body.get("id_token"), self.client.id),
         )
 
     async def _post(self, url: str, form: Mapping[str, str], *, given: tuple[str, ...]) -> Response:
@@ -246,6 +254,24 @@ class OAuth:
 
     def _unfinished(self, detail: str) -> NeedsReconnect:
         return NeedsReconnect.named("consent-refused", facts={**self._facts, "detail": detail})
+
+
+def account_of(id_token: object, client_id: str) -> str:
+    """The account (``sub``) that an ID token of the token endpoint names to this client; empty where it names none.
+
+    Its signature is not looked at: it came from the authorisation server itself, to who has the client's secret
+    (OpenID Connect Core 1.0, 3.1.3.7, point 6).
+    """
+    if not isinstance(id_token, str):
+        return ""
+    try:
+        _, payload, _ = id_token.split(".")
+        claims = _object(urlsafe_b64decode(payload + "=" * (-len(payload) % 4)))
+    except ValueError:
+        return ""
+    sub, aud = claims.get("sub"), claims.get("aud")
+    known = isinstance(sub, str) and 0 < len(sub) <= _LONGEST_SUBJECT and sub.isprintable()
+    return str(sub) if known and client_id in (aud if isinstance(aud, list) else [aud]) else ""
 
 
 def _bare(response: Response) -> Answer:

@@ -16,12 +16,16 @@ SLACK = timedelta(seconds=60)
 
 @dataclass(frozen=True, slots=True)
 class TokenSet:
-    """What a consent gives. ``expires_at`` is the access token's end; None where nobody said."""
+    """What a consent gives. ``expires_at`` is the access token's end; None where nobody said.
+
+    ``account``: whose consent it is, where the server says so as it is given; it is not stored with the tokens.
+    """
 
     access_token: str = field(repr=False)
     refresh_token: str = field(default="", repr=False)
     expires_at: datetime | None = None
     scopes: frozenset[str] = frozenset()
+    account: str = ""
 
     def is_fresh(self, now: datetime) -> bool:
         """Whether the access token can be used."""

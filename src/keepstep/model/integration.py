@@ -16,6 +16,11 @@ KEY_COLUMN = "id"
 Json = Mapping[str, Any]
 """A JSON object made of plain values: what cursors and facts are, so that they can be stored as they are."""
 
+ANOTHER_ACCOUNT: Json = {"account": "another"}
+"""Facts of an entity whose owner may have connected another account since it was read. No connector has written them,
+and none can tell changes from them: it reads everything.
+"""
+
 
 class Mode(StrEnum):
     """Why a run reads: ``delta`` what changed since the watermark, ``backfill`` everything."""

@@ -2,12 +2,12 @@
 
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
-from keepstep.model.integration import Json, Mode
+from keepstep.model.integration import ANOTHER_ACCOUNT, Json, Mode
 from keepstep.model.schema import SchemaPolicies
 
 
@@ -104,6 +104,10 @@ class Policy:
     flush_seconds: float = 0.25
     stale_scan_hours: int = 24
     schema: SchemaPolicies = field(default_factory=SchemaPolicies)
+
+    def knowing(self, facts: Json) -> "Policy":
+        """The numbers for an entity of which this is known: nobody is asked about what another account never had."""
+        return replace(self, drop_percent=100) if facts == ANOTHER_ACCOUNT else self
 
 
 def error_json(error: BaseException) -> dict[str, Any]:

@@ -85,9 +85,9 @@ class Consents:
         return begun["after"]
 
     async def _account(self, registered: Registered, values: Values, tokens: TokenSet) -> str:
-        """Whose account it is, where that can be asked: which also proves that it can be read."""
+        """Whose account it is: as the consent says, or by asking, which also proves that it can be read."""
         if registered.account is None:
-            return ""
+            return tokens.account
         async with aclosing(registered.build(replace(values, api_key=tokens.access_token))) as built:
             return await registered.account(built)
 

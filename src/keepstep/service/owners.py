@@ -11,7 +11,7 @@ from typing import Annotated, Any, Generic, TypeVar
 from keepstep.dispatch.queue import Queue
 from keepstep.model.diagnosis import explained
 from keepstep.model.errors import BadRequest, Conflict, LockHeld, NotAllowed, NotFound, StoreError
-from keepstep.model.integration import Json, Mode
+from keepstep.model.integration import ANOTHER_ACCOUNT, Mode
 from keepstep.model.run import RunRequest
 from keepstep.model.schedule import Identity, Role
 from keepstep.reliability.health import Health, of_owners
@@ -35,8 +35,6 @@ _OF_AGENTS = "erp"
 T = TypeVar("T")
 TOKENS = "tokens"
 """Under which name tokens stand among an owner's credentials, as JSON."""
-_ANOTHERS: Json = {"account": "another"}
-"""Facts that no connector has written: none can tell changes from them, so that it reads everything."""
 
 
 class OwnerLine(Shape):
@@ -156,7 +154,7 @@ class OwnerConnections:
         """Store an owner's credentials; what waits for them begins. Raises ``NotFound`` for what is not there.
 
         ``anew``: they may be those of another account. What is known of the one before says nothing of it: its run is
-        ended, and the next one reads everything, at once.
+        ended, and the next one reads everything, at once, and deletes what only the former one had.
         """
         if integration not in self.entities:
             raise NotFound(f"There is no integration {integration}.", fix=f"Known are: {', '.join(self.entities)}.")
@@ -169,10 +167,8 @@ class OwnerConnections:
             held = await store.connect(connection, integration, owner, secret)
             if anew:
                 for entity in self.entities[integration]:
-                    known = (await checkpoints.state(connection, held, entity))["facts"]
                     await checkpoints.reset(connection, held, entity)
-                    if known:
-                        await checkpoints.put_facts(connection, held, entity, _ANOTHERS)
+                    await checkpoints.put_facts(connection, held, entity, ANOTHER_ACCOUNT)
                 await store.make_due(connection, held)
             payload = {"integration": integration, "owner": owner, "credentials": dict(values)}
             await self.audit.record(by, "owner.connect", payload, "done", within=connection)

@@ -29,7 +29,9 @@ from keepstep.reliability.pacing import Pacer, Pacing
 PATH = "/v1/people/me/connections"
 MAX_PAGE_SIZE = 1000
 READ_CONTACTS = "https://www.googleapis.com/auth/contacts.readonly"
-GOOGLE = google.provider("Google Contacts", READ_CONTACTS)
+WHOSE = "openid"
+"""Asked for besides: the answer then names the account, by a number and nothing else of its person."""
+GOOGLE = replace(google.provider("Google Contacts", READ_CONTACTS), also=frozenset((WHOSE,)))
 
 
 def provider_for(base_url: str) -> Provider:
