@@ -65,9 +65,7 @@ async def test_a_toast_does_not_dim_the_page(browser: Watched) -> None:
     page = await browser.page("/systems/integrations")
     await page.locator("#act-run").click(force=True)
     await expect(page.locator("#toasts")).to_contain_text("Needs the role operator")
-    backdrop = await page.evaluate(
-        "getComputedStyle(document.getElementById('toasts'), '::backdrop').backgroundColor"
-    )
+    backdrop = await page.evaluate("getComputedStyle(document.getElementById('toasts'), '::backdrop').backgroundColor")
 
     assert backdrop == "rgba(0, 0, 0, 0)"
 
