@@ -43,7 +43,7 @@ async def test_every_setting_says_where_it_comes_from(site: Served) -> None:
 
     assert found["DOORLOOP_PAGE_SIZE"] == {
         "variable": "DOORLOOP_PAGE_SIZE", "value": "50", "source": "environment", "note": "", "locked": True,
-        "editable": False,
+        "editable": False, "secret": False, "accepts": "1 to 1000", "meaning": "Records asked for in one request.",
     }  # fmt: skip
     assert (found["KEEPSTEP_DROP_GUARD_PERCENT"]["source"], found["KEEPSTEP_DROP_GUARD_PERCENT"]["editable"]) == (
         "default", True,

@@ -57,8 +57,8 @@ async def test_the_outlook_knows_a_full_run_once_each_entity_was_read_in_full(si
             " SELECT id, 'backfill', false, 'manual', 'succeeded', now(), now() FROM keepstep.connections RETURNING *),"
             " e AS (INSERT INTO keepstep.run_entities (run_id, entity, position, state, requests)"
             " SELECT id, %s, 1, 'succeeded', %s FROM r)"
-            " INSERT INTO keepstep.checkpoints (connection_id, entity, mode, progress, run_id)"
-            " SELECT connection_id, unnest(ARRAY['owners', 'leases']), 'delta', '{}', id FROM r ON CONFLICT DO NOTHING",
+            " INSERT INTO keepstep.entity_states (connection_id, entity, last_delta_at)"
+            " SELECT connection_id, unnest(ARRAY['owners', 'leases']), now() FROM r ON CONFLICT DO NOTHING",
             entity,
             requests,
         )

@@ -108,6 +108,9 @@ def lines(settings: Settings, chosen: Mapping[str, str]) -> list[SettingLine]:
             note=line.note or ("" if line.variable in settings.locked else _ELSEWHERE.get(line.variable, "")),
             locked=line.variable in settings.locked,
             editable=line.variable in EDITABLE and line.variable not in settings.locked,
+            secret=is_secret(line.variable),
+            meaning=line.meaning,
+            accepts=line.accepts,
         )
         for line in describe(in_effect(settings, chosen))
     ]

@@ -19,6 +19,8 @@ class Described:
     value: str
     source: Literal["environment", "default"]
     note: str
+    meaning: str
+    accepts: str
 
 
 def reference() -> list[tuple[str, str, str, str]]:
@@ -37,6 +39,8 @@ def describe(settings: Settings) -> list[Described]:
                 value=_shown(field, getattr(settings, field)),
                 source="environment" if field in settings.model_fields_set else "default",
                 note=" ".join(f"{problem.message} {problem.fix}" for problem in notes),
+                meaning=about.meaning,
+                accepts=accepts(field),
             )
         )
     return lines

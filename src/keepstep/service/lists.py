@@ -7,9 +7,23 @@ from dataclasses import dataclass
 
 from keepstep.service.audit import AuditEntry
 from keepstep.service.core import Service
+from keepstep.service.setup import Advice, SettingLine
 from keepstep.service.shapes import DeadLetterSummary, RunSummary
 
 LISTED = 50
+_ELSEWHERE = "Given elsewhere"
+_SETTINGS = {
+    "DoorLoop": ("DOORLOOP_",),
+    "Runs": ("ALLOW_MANUAL_", "KEEPSTEP_DROP_", "KEEPSTEP_BREAKER_", "KEEPSTEP_SCHEMA_", "KEEPSTEP_PING_"),
+    "Alerts": (
+        "INTEGRATIONS_", "KEEPSTEP_APPRISE_", "KEEPSTEP_ALERT_", "KEEPSTEP_STALE_", "KEEPSTEP_QUIET_",
+        "KEEPSTEP_PUBLIC_",
+    ),
+    "How long things are kept": ("KEEPSTEP_KEEP_",),
+    "Google and mail": ("GOOGLE_", "GMAIL_", "KEEPSTEP_MAIL_"),
+    "The ERP": ("ERP_",),
+}  # fmt: skip
+"""What settings belong together, by how their names begin. Those that cannot be changed here come last."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +57,14 @@ class ActsList:
     more: bool
 
 
+@dataclass(frozen=True, slots=True)
+class SettingsList:
+    """Settings, those together that belong together, and what is wrong with them."""
+
+    groups: Mapping[str, Sequence[SettingLine]]
+    warnings: Sequence[Advice]
+
+
 async def letters(service: Service, *, entity: str, kind: str, state: str, before: int | None) -> LettersList:
     """Dead letters, newest first. An empty filter is none; ``state`` may be ``all``."""
     wanted = None if state == "all" else state
@@ -74,6 +96,17 @@ async def acts(service: Service, *, user: str, action: str, before: int | None) 
         service.audit.names(),
     )
     return ActsList(found[:LISTED], users, actions, len(found) > LISTED)
+
+
+async def settings(service: Service) -> SettingsList:
+    """Every setting, secrets masked."""
+    setup = await service.preferences.setup()
+    groups: dict[str, list[SettingLine]] = {name: [] for name in (*_SETTINGS, _ELSEWHERE)}
+    for line in setup.settings:
+        begins = (name for name, prefixes in _SETTINGS.items() if line.variable.startswith(prefixes))
+        is_here = line.editable or line.locked
+        groups[next(begins, _ELSEWHERE) if is_here else _ELSEWHERE].append(line)
+    return SettingsList({name: lines for name, lines in groups.items() if lines}, setup.warnings)
 
 
 def _sums(counts: Iterable[tuple[str, int]]) -> Mapping[str, int]:

@@ -9,7 +9,8 @@ class SettingLine(Shape):
     """One variable: its value in effect, masked, and where that comes from.
 
     ``locked``: the environment gave it. ``editable``: it can be changed here when it is not locked; others belong to
-    the environment, the schedule or the stored credentials, and ``note`` says to which.
+    the environment, the schedule or the stored credentials, and ``note`` says to which. ``accepts``: its values, in
+    words; ``secret``: it is never shown in full.
     """
 
     variable: str
@@ -18,6 +19,9 @@ class SettingLine(Shape):
     note: str
     locked: bool = False
     editable: bool = False
+    secret: bool = False
+    meaning: str = ""
+    accepts: str = ""
 
 
 class Advice(Shape):

@@ -69,7 +69,7 @@ SELECT (WITH runs AS (
             WHERE e.state IN ('succeeded', 'held') ORDER BY e.entity, r.id DESC
         )
         SELECT sum(f.requests)::bigint FROM readings f HAVING NOT EXISTS (
-            SELECT FROM keepstep.checkpoints p WHERE p.connection_id = c.id AND p.entity NOT IN (SELECT entity FROM readings)
+            SELECT FROM keepstep.entity_states s WHERE s.connection_id = c.id AND s.entity NOT IN (SELECT entity FROM readings)
         )) AS needed,
        (SELECT coalesce(sum(m.sent), 0)::bigint FROM keepstep.request_minutes m
         WHERE m.connection_id = c.id AND m.minute > now() - interval '1 hour') AS sent

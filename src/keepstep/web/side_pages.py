@@ -1,4 +1,4 @@
-"""The pages beside the control center: runs, one run, dead letters, and what people did.
+"""The pages beside the control center: runs, one run, dead letters, what people did, and the settings.
 
 Each is one address: asked by a browser it is the whole page, asked by the page itself only what may have changed.
 """
@@ -27,6 +27,7 @@ def router(service: Service, pages: Pages) -> APIRouter:
     _runs(routes, service, pages)
     _letters(routes, service, pages)
     _audit(routes, service, pages)
+    _settings(routes, service, pages)
     return routes
 
 
@@ -69,6 +70,12 @@ def _audit(routes: APIRouter, service: Service, pages: Pages) -> None:
         view = await lists.acts(service, user=user, action=action, before=_number(before))
         chosen = {"user": user, "action": action, "before": before}
         return shown(request, pages, "audit_list", who, view=view, chosen=chosen)
+
+
+def _settings(routes: APIRouter, service: Service, pages: Pages) -> None:
+    @routes.get("/settings")
+    async def settings(request: Request, who: Viewer) -> Response:
+        return shown(request, pages, "settings_list", who, view=await lists.settings(service))
 
 
 def _number(text: str) -> int | None:

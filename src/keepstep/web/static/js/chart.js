@@ -19,10 +19,12 @@ function library() {
   });
 }
 
+/** Waits that tell something: the pause between two requests that our own pace asks for does not. */
+const waited = (one) => one.waitedMs > 0 && one.cause !== "retry-after" && one.cause !== "answer";
+
 function columns() {
   const last = samples.findLast((one) => one.limit !== null);
   const top = last?.limit ?? 1;
-  const waited = (one) => one.waitedMs > 0 && one.cause !== "retry-after" && one.cause !== "answer";
   return [
     samples.map((one) => Date.parse(one.ts) / 1000),
     samples.map((one) => one.remaining),
@@ -65,7 +67,7 @@ async function refresh() {
     return; // the banner says it
   }
   place.setAttribute("aria-label", described());
-  if (samples.every((one) => one.remaining === null && one.waitedMs === 0)) {
+  if (samples.every((one) => one.remaining === null && one.cause !== "retry-after" && !waited(one))) {
     chart?.destroy();
     chart = null;
     place.textContent = samples.length ? "Upstream has told nothing of its limits in the last hour." : "No request in the last hour.";
@@ -77,7 +79,7 @@ async function refresh() {
 
 function described() {
   const last = samples.at(-1);
-  const waits = samples.filter((one) => one.waitedMs > 0).length;
+  const waits = samples.filter(waited).length;
   const refused = samples.filter((one) => one.cause === "retry-after").length;
   return last ? `Requests left in the last hour: ${last.remaining ?? "not known"} now; ${waits} waits, ${refused} times 429` : "No request in the last hour";
 }

@@ -11,7 +11,9 @@ document.addEventListener("reset", (event) => {
 });
 document.addEventListener("acted", (event) => {
   const form = event.target.closest?.("form[data-dirty]");
-  if (form && event.detail.answer) unsaved(form, false);
+  if (!form || !event.detail.answer) return;
+  unsaved(form, false);
+  for (const secret of form.querySelectorAll("input[type='password']")) secret.value = "";
 });
 
 /** What is not saved yet is left alone by live updates (morphSkip in pages/layout.html). */
