@@ -70,7 +70,8 @@ WITH made AS (
 SELECT id FROM made
 """
 _FINISH = """
-UPDATE keepstep.runs SET state = %(state)s, error = %(error)s, finished_at = started_at + interval '3 seconds' WHERE id = %(id)s
+UPDATE keepstep.runs SET state = %(state)s, error = %(error)s, finished_at = started_at + interval '3 seconds'
+WHERE id = %(id)s
 """
 _LIVE = """
 INSERT INTO keepstep.runs (connection_id, mode, dry_run, trigger, entities, state, in_queue, queued_at, started_at)
