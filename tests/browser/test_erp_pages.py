@@ -325,6 +325,8 @@ async def test_the_page_of_an_erp_that_nothing_is_known_of_says_what_to_do(brows
     page = await opened(browser, ERP)
     await expect(page.locator("#content")).to_contain_text("The ERP is not connected")
     await expect(page.locator("#freshness")).to_contain_text("No agent yet")
+    for report in ("orders", "prices"):
+        await expect(page.locator(f"#type-{report} .type-next")).to_contain_text("nothing to read")
     await page.locator("#type-orders").get_by_role("button", name="Run now").click(force=True)
     await expect(page.locator("#toasts")).to_contain_text("The ERP is not connected.")
     await page.get_by_role("link", name="Add agents").click()

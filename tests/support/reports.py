@@ -56,18 +56,22 @@ SELECT id, entities[1], 1, 'succeeded', 60, 60, 5, started_at, finished_at FROM 
 _ENDED = """
 WITH made AS (
     INSERT INTO keepstep.runs (connection_id, mode, dry_run, trigger, entities, state, in_queue, started_at)
-    SELECT id, 'delta', false, 'schedule', ARRAY[%(report)s], 'running', true, now() - interval '3 seconds'
+    SELECT id, 'delta', false, 'schedule', ARRAY[%(report)s], 'running', true,
+           now() - make_interval(mins => %(ago)s) - interval '3 seconds'
     FROM keepstep.connections WHERE integration = 'erp' AND owner_id IS NOT DISTINCT FROM %(agent)s
     RETURNING id, started_at
 ), of AS (
     INSERT INTO keepstep.run_entities (run_id, entity, position, state, rows, inserted, unchanged, error, started_at,
                                        finished_at)
-    SELECT id, %(report)s, 1, %(state)s, 60, 2, 58, %(error)s, started_at, now() FROM made
+    SELECT id, %(report)s, 1, %(state)s, n.rows, n.rows / 30, n.rows - n.rows / 30, %(error)s, started_at,
+           started_at + interval '3 seconds'
+    FROM made, LATERAL (SELECT CASE WHEN %(state)s = 'succeeded' THEN 60 ELSE 0 END AS rows) n
 )
 SELECT id FROM made
 """
 _FINISH = """
-UPDATE keepstep.runs SET state = %(state)s, error = %(error)s, finished_at = now() WHERE id = %(id)s
+UPDATE keepstep.runs SET state = %(state)s, error = %(error)s, finished_at = started_at + interval '3 seconds'
+WHERE id = %(id)s
 """
 _LIVE = """
 INSERT INTO keepstep.runs (connection_id, mode, dry_run, trigger, entities, state, in_queue, queued_at, started_at)
@@ -79,22 +83,27 @@ FROM keepstep.connections WHERE integration = 'erp' AND owner_id IS NOT DISTINCT
 
 async def agents(connection: Connection, codes: Sequence[str], *, rounds: int = 3) -> None:
     """Agents, and so many successful runs of each report, also of those that all share; nothing is due soon."""
-    await store.give(connection, ("base_url", "credentials"))
-    await connection.execute(_AGENTS, (list(codes), [_NAMES[n % len(_NAMES)] for n in range(len(codes))]))
-    await connection.execute(_LATER)
-    if rounds:
-        await connection.execute(_RUNS, (rounds,))
+    async with connection.transaction():  # nothing is due in between, not for those who dispatch beside it either
+        await store.give(connection, ("base_url", "credentials"))
+        await connection.execute(_AGENTS, (list(codes), [_NAMES[n % len(_NAMES)] for n in range(len(codes))]))
+        await connection.execute(_LATER)
+        if rounds:
+            await connection.execute(_RUNS, (rounds,))
 
 
 async def ended(
-    connection: Connection, agent: str, report: str, error: Exception | None = None, *, times: int = 1
-) -> int:
-    """More runs of a report that have just ended, well or with an error; gives the id of the last."""
+    connection: Connection, agent: str, report: str, error: Exception | None = None, *, times: int = 1, ago: int = 0,
+    every: int = 0,
+) -> int:  # fmt: skip
+    """More runs of a report, well ended or with an error, the last one ``ago`` minutes and each ``every`` minutes after
+    the one before; gives the id of the last.
+    """
     run_id = 0
-    for _ in range(times):
+    for n in reversed(range(times)):
         state, value = ("succeeded", None) if error is None else ("failed", Jsonb(error_json(error)))
         row = await (await connection.execute(_ENDED, {
             "agent": agent or None, "report": report, "state": state, "error": value,
+            "ago": ago + n * every,
         })).fetchone()  # fmt: skip
         assert row is not None
         run_id = row["id"]

@@ -239,7 +239,7 @@ class Commands:
         owned = {entity.name: entity.owned for entity in self._entities[key]}
         wrong = [name for name in names if owned[name] is not (owner is not None)]
         if wrong and owner is None:
-            fix = "Name the owner. For all agents of the ERP: keepstep run erp, or POST /api/sync/run/TYPE."
+            fix = "Name one: --owner or --agent. For all of the ERP: keepstep run erp, or POST /api/sync/run/TYPE."
             raise BadRequest(f"{key} gives {', '.join(wrong)} for one owner at a time.", fix=fix)
         if wrong:
             raise BadRequest(f"{key} gives {', '.join(wrong)} to all alike.", fix="Leave the owner out.")

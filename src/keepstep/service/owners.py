@@ -253,8 +253,14 @@ class OwnerConnections:
 
     async def connected(self, integration: str, name: str) -> str:
         """The owner who is called so and has a connection to an integration. Raises ``NotFound``."""
-        owner = name if integration == _OF_AGENTS else await self.named(name)
-        return (await self._known(integration, owner)).owner
+        if integration != _OF_AGENTS:
+            return (await self._known(integration, await self.named(name))).owner
+        try:
+            return (await self._known(integration, name)).owner
+        except NotFound:
+            raise NotFound(
+                f"Nothing was ever read of an agent {name[:40]}.", fix="List them with: keepstep agents list"
+            ) from None
 
     async def health(self, integration: str) -> Health:
         """How well the connections of all owners are."""

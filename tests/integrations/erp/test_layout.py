@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from keepstep.integrations.erp.layout import LAYOUTS, Column, Layout, Type
 from keepstep.integrations.erp.numbers import (
+    as_printed,
     calendar_date,
     check_digit,
     number,
@@ -45,6 +46,7 @@ def test_what_is_no_italian_number_is_refused_in_words(printed: str) -> None:
 def test_every_amount_comes_back_from_its_italian_form(amount: Decimal) -> None:
     printed = f"{amount:,.2f}".translate(str.maketrans(",.", ".,"))
 
+    assert as_printed(amount) == printed
     assert number(printed) == amount
     assert number(printed.lstrip("-") + ("-" if amount < 0 else "")) == amount
 

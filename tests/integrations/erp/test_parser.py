@@ -92,7 +92,7 @@ def test_a_report_whose_end_was_glued_on_again_gives_no_row() -> None:
 @pytest.mark.parametrize(
     ("flaw", "code", "says"),
     [
-        ("wrong-total", "report-total", "adds up to"),
+        ("wrong-total", "report-total", "Fido adds up to 1.422.200,00, but 1.422.201,00 is printed"),
         ("wrong-carry", "report-carry", "Riporto on page 2"),
         ("wrong-count", "report-count", "120 rows were read, but 121"),
         ("lost-page", "report-pages", "printed as page"),

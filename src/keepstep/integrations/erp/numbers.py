@@ -9,6 +9,7 @@ _NUMBER = re.compile(
     r"(?P<after>-| ?[AD])?(?: ?(?:€|EUR))?"
 )
 _DATE = re.compile(r"([0-9]{2})([/.-])([0-9]{2})\2([0-9]{4})")
+_SWAPPED = str.maketrans(",.", ".,")
 _CREDIT = frozenset({"-", "A"})
 
 
@@ -26,6 +27,11 @@ def number(text: str) -> Decimal:
     whole, part = found["whole"].replace(".", ""), found["part"]
     amount = Decimal(f"{whole}.{part}" if part else whole)
     return -amount if found["minus"] or after in _CREDIT else amount
+
+
+def as_printed(amount: Decimal) -> str:
+    """A number as it stands on a report, for people who compare: ``1.234,56``."""
+    return f"{amount:,}".translate(_SWAPPED)
 
 
 def whole_number(text: str) -> int:

@@ -31,7 +31,7 @@ from keepstep.integrations.erp.geometry import (
     upright_at,
 )
 from keepstep.integrations.erp.layout import LINEAGE, Layout
-from keepstep.integrations.erp.numbers import calendar_date, number, whole_number
+from keepstep.integrations.erp.numbers import as_printed, calendar_date, number, whole_number
 from keepstep.integrations.erp.refusal import Refused, Spot
 
 if TYPE_CHECKING:
@@ -196,7 +196,8 @@ class _Parser:
         for name, printed, summed in zip(self.layout.totals, self.total or (), self._sums, strict=True):
             if printed != summed:
                 header = self.layout.by_field[name].header
-                raise Refused("report-total", f"{header} adds up to {summed}, but {printed} is printed", Spot(pages))
+                detail = f"{header} adds up to {as_printed(summed)}, but {as_printed(printed)} is printed"
+                raise Refused("report-total", detail, Spot(pages))
         if self.count != len(self.rows):
             raise Refused("report-count", f"{len(self.rows)} rows were read, but {self.count} are announced")
         keys, records = [], []
@@ -290,7 +291,7 @@ class _Parser:
             return False
         expected = self._carried if kind == "brought" else self._sums
         if printed != expected:
-            has, wants = (", ".join(map(str, sums or [])) for sums in (printed, expected))
+            has, wants = ("; ".join(map(as_printed, sums or [])) for sums in (printed, expected))
             raise Refused("report-carry", f"{label} on page {page} says {has}, and it must be {wants}", spot)
         self._carried = printed if kind == "carried" else None
         return kind == "brought"
