@@ -166,7 +166,7 @@ async def measure(
         began = time.monotonic()
         codes = [f"A{number:03}" for number in range(options.agents)]
         await sql("INSERT INTO keepstep.agents (code) SELECT unnest(%s::text[])", [codes])
-        while missing := (await sql(_FIRST))[0]["n"]:  # noqa: ASYNC110 - it waits for rows
+        while missing := (await sql(_FIRST))[0]["n"]:
             if time.monotonic() - began > _PATIENCE:
                 raise SystemExit(f"After {_PATIENCE} s {missing} schedules have no run that succeeded.")
             await asyncio.sleep(1)

@@ -28,8 +28,8 @@ FIRST_PAINT_MS, MOST_KB, UPDATE_MS = 200, 200, 100
 _LISTENERS = 49
 _PATIENCE = httpx.Timeout(30, read=None)
 _COLD = """async () => {
-  const largest = await new Promise((found) => new PerformanceObserver((list) => found(list.getEntries().at(-1).startTime))
-    .observe({ type: "largest-contentful-paint", buffered: true }));
+  const largest = await new Promise((found) => new PerformanceObserver(
+    (list) => found(list.getEntries().at(-1).startTime)).observe({ type: "largest-contentful-paint", buffered: true }));
   const paint = performance.getEntriesByType("paint").find((one) => one.name === "first-contentful-paint");
   const parts = [...performance.getEntriesByType("navigation"), ...performance.getEntriesByType("resource")];
   return [paint?.startTime ?? null, largest, parts.reduce((sum, one) => sum + one.transferSize, 0), parts.length];

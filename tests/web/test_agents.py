@@ -162,7 +162,8 @@ async def test_runs_of_an_agent_are_for_staff_and_for_no_user_who_is_called_so(d
         await add(site, "A07")
         [connection] = await site.sql("SELECT id, of_user FROM keepstep.connections WHERE owner_id = 'A07'")
         [made] = await site.sql(
-            "INSERT INTO keepstep.runs (connection_id, mode, dry_run, trigger, entities, state, started_at, finished_at)"
+            "INSERT INTO keepstep.runs"
+            " (connection_id, mode, dry_run, trigger, entities, state, started_at, finished_at)"
             " VALUES (%s, 'backfill', false, 'manual', '{orders}', 'succeeded', now(), now()) RETURNING id",
             connection["id"],
         )
@@ -178,9 +179,7 @@ async def test_runs_of_an_agent_are_for_staff_and_for_no_user_who_is_called_so(d
         assert put.status_code == 200, put.text
         [user] = await site.sql("SELECT id FROM keepstep.users WHERE owner_id = 'A07'")
         gone = await site.admin.delete(f"/api/admin/users/{user['id']}")
-        schedules = await site.sql(
-            "SELECT enabled FROM keepstep.schedules WHERE connection_id = %s", connection["id"]
-        )
+        schedules = await site.sql("SELECT enabled FROM keepstep.schedules WHERE connection_id = %s", connection["id"])
 
     assert connection["of_user"] is None
     assert seen == {"user": (False, 404), "viewer": (True, 200), "operator": (True, 200), "admin": (True, 200)}

@@ -22,7 +22,7 @@ SESSION_COOKIE = "keepstep_session"
 SAFE = frozenset(("GET", "HEAD", "OPTIONS", "TRACE"))
 API = "/api/"
 CONSENTS = f"{API}connections/"
-"""Of the API a browser opens only what begins and ends a consent; a GET brings no body, and its route asks who calls."""
+"""Of the API a browser opens only what begins and ends a consent; a GET has no body, and its route asks who calls."""
 _IDENTITY = "keepstep.identity"
 _ORIGIN = "keepstep.origin"
 """The origin of another site's page that may use the API, where a request comes from one."""
