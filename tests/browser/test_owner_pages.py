@@ -171,6 +171,18 @@ async def test_what_is_wrong_is_said_in_words_with_the_way_out(browser: Watched,
     await expect(page.locator("#auto-sync")).to_contain_text("Paused by an administrator: We are moving.")
 
 
+async def test_a_user_reads_that_an_administrator_decides_about_what_is_gone(browser: Watched, site: Served) -> None:
+    run_id = await ended(site, await connected(site, "ben"))
+    await site.sql("UPDATE keepstep.runs SET state = 'held' WHERE id = %s", run_id)
+    page = await opened(browser, "/contacts", "ben")
+    await expect(page.locator("#auto-sync")).to_contain_text("stays here until an administrator has decided")
+    await expect(page.locator("#last-sync")).to_contain_text("12 synced, 416 skipped")
+    await site.sql("UPDATE keepstep.runs SET state = 'succeeded' WHERE id = %s", run_id)
+    await page.reload()
+    await expect(page.locator("#last-sync")).to_contain_text("12 synced, 416 skipped")
+    await expect(page.locator("#auto-sync")).not_to_contain_text("administrator")
+
+
 async def test_a_user_who_signs_in_begins_with_their_contacts_and_sees_only_their_own(
     browser: Watched, site: Served
 ) -> None:

@@ -50,8 +50,13 @@ class OwnSync:
 
     @property
     def last(self) -> OwnRun | None:
-        """The newest run that ended well."""
-        return next((run for run in self.runs if run.run.result == "succeeded"), None)
+        """The newest run that ended well, its deletions perhaps waiting for an administrator."""
+        return next((run for run in self.runs if run.run.result in ("succeeded", "held")), None)
+
+    @property
+    def held(self) -> OwnRun | None:
+        """The run whose deletions an administrator has to decide, if there is one."""
+        return next((run for run in self.runs if run.run.result == "held"), None)
 
 
 async def own_sync(service: Service, kind: Kind, who: Identity) -> OwnSync:

@@ -402,5 +402,6 @@ def _name(integration: str, owner: str) -> str:
 
 def _nobody(integration: str, owner: str) -> NotFound:
     return NotFound(
-        f"{owner[:80]} has no connection to {integration[:40]}.", fix="List them with: GET /api/admin/owners"
+        f"{owner[:80]} has no connection to {integration[:40]}.",
+        fix="GET /api/auto-sync lists one's own, GET /api/admin/owners everybody's.",
     )
