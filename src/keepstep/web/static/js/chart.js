@@ -43,7 +43,7 @@ function draw() {
     width: place.clientWidth, height: place.clientHeight, tzDate: (seconds) => window.uPlot.tzDate(new Date(seconds * 1000), "UTC"),
     cursor: { points: { size: 6 } }, legend: { show: false },
     scales: { x: { range: () => [hour - 3600, hour] }, y: { range: (_, __, most) => [0, Math.max(most ?? 1, 1)] } },
-    axes: [{ ...axis, space: 60, size: 22, values: "{HH}:{mm}" }, { ...axis, size: 34, space: 30 }],
+    axes: [{ ...axis, space: 60, size: 22, values: "{HH}:{mm}" }, { ...axis, size: 34, space: 30, show: samples.some((one) => one.remaining !== null) }],
     series: [
       {},
       { stroke: colour("accent"), width: 1.5, fill: colour("accent-soft"), points: { show: samples.length < 3 } },
