@@ -247,6 +247,15 @@ async def test_a_body_of_another_shape_is_a_problem_that_repeats_no_password(
     assert PASSWORD not in answer.text
 
 
+async def test_a_mail_server_with_an_address_around_it_is_refused_in_words_and_not_by_a_pattern(site: Served) -> None:
+    given = {"address": "ana@example.test", "password": PASSWORD, "host": "https://imap.example.test/"}
+    answer = await site.admin.post(IMAP, json=given)
+    broken = await site.admin.post(IMAP, json={**given, "host": "", "user": "ana\n"})
+
+    assert answer.json()["detail"] == "host: Give its name alone, such as imap.example.test."
+    assert broken.json()["detail"] == "user: Write it in one line, without control characters."
+
+
 async def test_nobody_connects_without_being_signed_in(site: Served, imap: Dovecot) -> None:
     answers: list[httpx.Response] = [
         await site.nobody.get(MAIL), await site.nobody.post(IMAP, json=where(imap)), await site.nobody.delete(MAIL),

@@ -199,6 +199,14 @@ async def test_nobody_has_no_pause(site: Served) -> None:
     assert (answer.status_code, bool(answer.json()["fix"])) == (404, True)
 
 
+async def test_a_pause_without_a_reason_is_refused_in_words(site: Served) -> None:
+    await connect(site, "ana")
+    answer = await site.admin.post(PAUSE, json={"integration": KEY, "owner": "ana", "reason": "  "})
+
+    assert (answer.status_code, answer.json()["detail"]) == (422, "reason: It must not be empty.")
+    assert (await line(site, "ana"))["state"] == "connected"
+
+
 async def test_everybodys_connections_are_read_page_by_page_and_searched(site: Served) -> None:
     await site.sql(
         "INSERT INTO keepstep.connections (integration, owner_id, own_credentials, workspace)"

@@ -9,11 +9,10 @@ from keepstep.model.errors import NotFound
 from keepstep.service.mailboxes import Given, Mailbox, Mailboxes
 from keepstep.web.api_owners import Key
 from keepstep.web.openapi import problems
-from keepstep.web.parameters import NO_NUL, Body
+from keepstep.web.parameters import HOST, LINE, NO_NUL, Body
 from keepstep.web.security import Caller
 
-_LINE = r"^[^\x00-\x1f\x7f]*$"
-_Line = Annotated[str, StringConstraints(max_length=320, pattern=_LINE)]
+_Line = Annotated[str, StringConstraints(max_length=320, pattern=LINE)]
 _Whose = Annotated[
     str | None, Query(max_length=200, pattern=NO_NUL, description="An administrator gives a user's id or name.")
 ]
@@ -23,11 +22,11 @@ class MailboxGiven(Body):
     """The e-mail address, or all of it as ``imaps://user@host/folders``. What is left out is found out."""
 
     address: Annotated[
-        str, StringConstraints(min_length=1, max_length=2000, pattern=_LINE), Field(examples=["anna@example.test"])
+        str, StringConstraints(min_length=1, max_length=2000, pattern=LINE), Field(examples=["anna@example.test"])
     ]
-    password: Annotated[str, StringConstraints(min_length=1, max_length=1000, pattern=_LINE)]
+    password: Annotated[str, StringConstraints(min_length=1, max_length=1000, pattern=LINE)]
     user: _Line = ""
-    host: Annotated[str, StringConstraints(max_length=253, pattern=r"^[^\x00-\x20\x7f/@?#\\]*$")] = ""
+    host: Annotated[str, StringConstraints(max_length=253, pattern=HOST)] = ""
     port: Annotated[int | None, Field(ge=1, le=65535)] = None
     security: Literal["tls", "starttls", "none"] | None = None
     folders: Annotated[list[_Line], Field(max_length=100, description="Names; * stands for anything.")] = Field(

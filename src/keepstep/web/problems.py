@@ -13,6 +13,7 @@ from starlette.routing import compile_path
 
 from keepstep.model.errors import KeepstepError, TooManyTries
 from keepstep.service.problems import ProblemDocument, problem
+from keepstep.web.parameters import PATTERNS
 
 _MOST_NAMED = 5
 """How many faults of one request are named."""
@@ -96,7 +97,7 @@ async def _invalid(request: Request, error: RequestValidationError) -> Response:
 
 def _sentence(faults: Sequence[Any]) -> str:
     """``limit: Input should be less than or equal to 1000; ...`` What was sent is not repeated: it may be a secret."""
-    named = [f"{_place(fault['loc'])}: {_plain(fault['msg'])}" for fault in faults[:_MOST_NAMED]]
+    named = [f"{_place(fault['loc'])}: {_fault(fault)}" for fault in faults[:_MOST_NAMED]]
     more = len(faults) - len(named)
     return "; ".join(dict.fromkeys(named)) + (f"; and {more} more." if more else ".")
 
@@ -107,5 +108,7 @@ def _place(location: Sequence[Any]) -> str:
     return ".".join(parts[1:]) if len(parts) > 1 and parts[0] in ("body", "query", "path") else ".".join(parts)
 
 
-def _plain(message: str) -> str:
-    return message.removeprefix("Value error, ").removeprefix("Assertion failed, ").rstrip(".")
+def _fault(fault: Any) -> str:
+    """What is wrong, without a pattern where that can be said better."""
+    message = str(fault["msg"]).removeprefix("Value error, ").removeprefix("Assertion failed, ").rstrip(".")
+    return PATTERNS.get((fault.get("ctx") or {}).get("pattern", ""), message)
