@@ -68,7 +68,10 @@ class Facts:
 def troubles(facts: Facts) -> list[Trouble]:
     """Everything that is wrong."""
     found = [*_machinery(facts), *_failures(facts), *_waits(facts), *_decisions(facts)]
-    found += [*_others(facts, {trouble.detail for trouble in found} | {advice.message for advice in facts.warnings}), *_setup(facts)]
+    found += [
+        *_others(facts, {trouble.detail for trouble in found} | {advice.message for advice in facts.warnings}),
+        *_setup(facts),
+    ]
     order = list(Severity)
     return sorted(found, key=lambda trouble: order.index(trouble.severity))
 
