@@ -200,6 +200,10 @@ async def test_ping_says_what_upstream_answers(browser: Watched, site: Served, u
     upstream.fault("401", count=50)
     await page.locator("header").get_by_role("button", name="Ping").click()
     await expect(page.locator("#ping")).to_contain_text("refuse")
+    await expect(page.locator("#troubles")).to_contain_text("DoorLoop: the API key is refused")
+    upstream.clear_faults()
+    await page.locator("header").get_by_role("button", name="Ping").click()
+    await expect(page.locator("#troubles")).not_to_contain_text("refused")
 
 
 async def test_a_viewer_sees_everything_and_is_told_why_nothing_can_be_pressed(browser: Watched, site: Served) -> None:

@@ -36,6 +36,16 @@ async def poison(site: Served, upstream: Upstream) -> None:
     await settled(site, await run(site, "leases"))
 
 
+async def refused_ping(site: Served, upstream: Upstream) -> None:
+    upstream.fault("401", forever=True)
+    await site.service.pinger.ping("doorloop")
+
+
+async def failed_ping(site: Served, upstream: Upstream) -> None:
+    upstream.fault("503", forever=True)
+    await site.service.pinger.ping("doorloop")
+
+
 async def repeating(site: Served, upstream: Upstream) -> None:
     upstream.fault("repeat", count=50, entity="leases")
     await settled(site, await run(site, "leases"))
@@ -43,6 +53,8 @@ async def repeating(site: Served, upstream: Upstream) -> None:
 
 FAULTS: dict[str, tuple[Break, str, str, str]] = {
     "key refused": (fault("401"), ACT, "the API key is refused", "key"),
+    "key refused, before any run": (refused_ping, ACT, "DoorLoop: the API key is refused", "DOORLOOP_API_KEY"),
+    "server faults, between runs": (failed_ping, RETRYING, "DoorLoop:", ""),
     "right missing": (fault("403"), ACT, "owners: the key may not read an entity", ""),
     "web page instead of data": (fault("html"), ACT, "a web page comes instead of data", "DOORLOOP_BASE_URL"),
     "answer cut off": (fault("bad-json"), ACT, "the answer is not JSON", ""),

@@ -10,7 +10,7 @@ from keepstep import always_on
 from keepstep.alerts.alerter import Alerter
 from keepstep.model.errors import StoreError
 from keepstep.service.home import made_once
-from tests.faults.conftest import at, problems
+from tests.faults.conftest import SYNC, at, problems
 from tests.support.clinic import command, examine
 from tests.support.elsewhere import free_port
 from tests.support.site import Served, served
@@ -162,6 +162,18 @@ async def test_alerts_that_do_not_arrive_are_named_until_one_does(sync: Sync, tm
     assert (named["severity"], named["since"] is not None) == ("warning", True)
     assert "INTEGRATIONS_TEAMS_WEBHOOK" in named["fix"]
     assert "webhook-refused" not in after
+
+
+async def test_a_way_of_alerts_that_was_removed_is_no_longer_said_to_refuse(sync: Sync, site: Served) -> None:
+    setting = f"{SYNC}/settings/INTEGRATIONS_TEAMS_WEBHOOK"
+    nowhere = f"http://127.0.0.1:{free_port()}/workflows/a?sig={'s' * 24}"
+    await site.admin.put(setting, json={"value": nowhere})
+    await site.admin.post("/api/admin/alerts/test")
+    named = await problems(site)
+    await site.admin.delete(setting)
+
+    assert "webhook-refused" in named
+    assert "webhook-refused" not in await problems(site)
 
 
 def test_doctor_says_what_was_answered_to_an_alert_that_did_not_arrive(

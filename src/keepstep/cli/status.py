@@ -103,9 +103,11 @@ def _schedule(scheduler: "SchedulerView", standing: "Status") -> None:
 
 def _trouble(standing: "Status") -> None:
     if standing.dlq.open:
-        render.say(f"{standing.dlq.open:,} dead letters are open; see: keepstep dlq list", style="yellow")
+        letters = "1 dead letter is" if standing.dlq.open == 1 else f"{standing.dlq.open:,} dead letters are"
+        render.say(f"{letters} open; see: keepstep dlq list", style="yellow")
     if held := standing.held_deletions.open:
-        render.say(f"{held:,} held deletions wait for you; see: keepstep held list", style="yellow")
+        of = "1 entity" if held == 1 else f"{held:,} entities"
+        render.say(f"Deletions of {of} wait for you; see: keepstep held list", style="yellow")
     if standing.breaker.state != "closed":
         until = render.cell_text(standing.breaker.reopens_at)
         render.say(f"The breaker is {standing.breaker.state}; the next request may leave at {until}.", style="yellow")

@@ -277,6 +277,8 @@ def _state(status: Status) -> str:
         return "retrying"
     if broken := failing(status):
         return "failing" if len(broken) == len(status.entities) else "degraded"
+    if status.ping is not None and any(status.ping.code == one.code for one in status.problems):
+        return "degraded"
     if last_success(status) is not None:
         return "ok"
     return "partial" if any(one.last_success for one in status.entities) else "new"

@@ -2,7 +2,7 @@
 
 import shutil
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any
@@ -199,6 +199,9 @@ class Troubles:
             workers = await vitals.workers(connection, patience=SILENCE.total_seconds())
             wanted = await vitals.is_work_expected(connection)
         _, unreadable = await self._credentials.unreadable()
+        effective = await self._preferences.effective()
+        ways = {channel.name for channel in effective.arrangement.channels}  # nobody waits for one that was removed
+        marks = replace(marks, undelivered=[row for row in marks.undelivered if row["channel"] in ways])
         facts = Facts(
             connection=key,
             standing=standing,
@@ -206,7 +209,7 @@ class Troubles:
             marks=marks,
             life=doctor.Life(signs["now"], signs["tick"], workers, wanted),
             unreadable=tuple(name for name in unreadable if name == key),
-            webhook=(await self._preferences.effective()).webhook,
+            webhook=effective.webhook,
             clock_ahead=(signs["now"] - here).total_seconds(),
             home=self._home if self._home.exists() else None,
             free=shutil.disk_usage(self._home).free if self._home.exists() else None,

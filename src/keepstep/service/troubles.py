@@ -1,9 +1,10 @@
 """What is wrong, as sentences for people: facts go in, troubles come out, the worst first."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
+from typing import Any
 
 from keepstep.model.diagnosis import TABLE, fault_of
 from keepstep.service.readiness import Readiness
@@ -11,6 +12,18 @@ from keepstep.service.setup import Advice
 from keepstep.service.shapes import HeldDeletions, RunSummary
 from keepstep.service.status import EntityStatus, Status
 
+_TOLD = frozenset({
+    "breaker-open", "no-success", "deletions-held", "source-emptied", "poison-records", "scheduler-silent",
+    "worker-missing", "key-missing", "setting-odd",
+})  # fmt: skip
+"""Problems of the status that are told from closer facts here."""
+_PASSING = frozenset({
+    "upstream-failed", "upstream-slow", "transient", "answer-timeout", "answer-cut-off", "connection-broken",
+    "connection-refused", "connect-timeout", "dns-failed", "no-route", "proxy-failed", "rate-limited",
+    "rate-limited-minute", "rate-limited-hour", "database-busy",
+})  # fmt: skip
+"""What often goes by itself, and is asked again."""
+_PLACES = {"webhook-refused": "alerts", "webhook-malformed": "alerts"}
 MANY_LETTERS = 10
 """So many dead letters are no single odd records any more."""
 
@@ -54,7 +67,11 @@ class Facts:
 
 def troubles(facts: Facts) -> list[Trouble]:
     """Everything that is wrong."""
-    found = [*_machinery(facts), *_failures(facts), *_waits(facts), *_decisions(facts), *_setup(facts)]
+    found = [*_machinery(facts), *_failures(facts), *_waits(facts), *_decisions(facts)]
+    found += [
+        *_others(facts, {trouble.detail for trouble in found} | {advice.message for advice in facts.warnings}),
+        *_setup(facts),
+    ]
     order = list(Severity)
     return sorted(found, key=lambda trouble: order.index(trouble.severity))
 
@@ -95,13 +112,17 @@ def _failures(facts: Facts) -> Iterator[Trouble]:
 
 
 def _failure(facts: Facts, run: RunSummary, names: list[str]) -> Trouble:
-    error = next((one.error for one in run.entities if one.error and one.entity in names), None) or run.error or {}
+    error = _error(run, names)
     fault = fault_of(error) if error else TABLE["run-crashed"]
     what = fault.title if fault else "A run failed"
     return Trouble(
         Severity.ACT, f"{facts.title}, {_named(names)}: {what[:1].lower()}{what[1:]}", str(error.get("message") or ""),
         str(error.get("fix") or ""), "runs", run_id=run.run_id,
     )  # fmt: skip
+
+
+def _error(run: RunSummary, names: Sequence[str]) -> dict[str, Any]:
+    return next((one.error for one in run.entities if one.error and one.entity in names), None) or run.error or {}
 
 
 def _waits(facts: Facts) -> Iterator[Trouble]:
@@ -143,6 +164,24 @@ def _decisions(facts: Facts) -> Iterator[Trouble]:
         severity = Severity.ACT if count >= MANY_LETTERS else Severity.NOTE
         fix = "Mend the records upstream, requeue them, or discard them."
         yield Trouble(severity, words, "The other records are in.", fix, "letters")
+
+
+def _others(facts: Facts, told: Collection[str]) -> Iterator[Trouble]:
+    """What else stands against the connection: a ping that failed, alerts that reach nobody, a disk that fills up."""
+    of_runs = {problem.code for problem in facts.status.problems if problem.entity}
+    for problem in facts.status.problems:
+        known = problem.code in _TOLD or problem.message in told or (problem.entity is None and problem.code in of_runs)
+        if known or problem.severity == "info":
+            continue
+        title = f"{problem.title[:1].lower()}{problem.title[1:]}"
+        about = facts.title if problem.entity is None else f"{facts.title}, {problem.entity}"
+        severity = Severity.ACT if problem.severity == "error" else Severity.NOTE
+        if problem.code in _PASSING:
+            severity = Severity.RETRYING
+        yield Trouble(
+            severity, f"{about}: {title}" if problem.connection else problem.title, problem.message, problem.fix,
+            "health" if problem.connection else _PLACES.get(problem.code, ""),
+        )  # fmt: skip
 
 
 def _setup(facts: Facts) -> Iterator[Trouble]:

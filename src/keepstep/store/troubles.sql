@@ -41,7 +41,7 @@ SELECT since FROM keepstep.alerts WHERE connection_id = %(connection)s AND rule 
 
 -- name: undelivered
 -- Ways of alerts whose last message did not arrive, and since when none has.
-SELECT m.answer, coalesce((
+SELECT m.channel, m.answer, coalesce((
     SELECT min(f.created_at) FROM keepstep.alert_messages f WHERE f.channel = m.channel AND f.attempts > 0 AND f.state <> 'sent'
       AND f.id > coalesce((SELECT max(s.id) FROM keepstep.alert_messages s WHERE s.channel = m.channel AND s.state = 'sent'), 0)
 ), m.created_at) AS since

@@ -1,4 +1,5 @@
 // What is left of upstream's limit over the last hour; waits and 429s are marked. uPlot is loaded when it is in sight.
+import { iso, now } from "./clock.js";
 const place = document.getElementById("rate-chart");
 const room = document.getElementById("room");
 const note = document.getElementById("rate-note");
@@ -62,7 +63,7 @@ async function refresh() {
   try {
     const response = await fetch(`/api/admin/sync/rate-limit?window=1h&integration=${room.dataset.integration}`);
     if (!response.ok) return;
-    samples = await response.json();
+    samples = [...await response.json(), ...present()];
   } catch {
     return; // the banner says it
   }
@@ -75,6 +76,12 @@ async function refresh() {
   }
   await library();
   draw();
+}
+
+/** What the panel says is left: samples are taken now and then, and the last one may be from before it was told. */
+function present() {
+  const told = document.querySelector("#limits [data-left]")?.dataset;
+  return told ? [{ ts: iso(now()), limit: Number(told.limit), remaining: Number(told.left), reset: null, waitedMs: 0, cause: "answer" }] : [];
 }
 
 function described() {

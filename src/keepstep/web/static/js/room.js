@@ -21,6 +21,9 @@ feed.addEventListener("lines", ({ detail }) => {
   hear(detail);
   mark(detail.every((line) => line.type === "page") ? OF_A_PAGE : undefined);
 });
+document.addEventListener("htmx:after:swap", ({ detail }) => {
+  if (detail.ctx?.target?.id === "ping") mark(undefined, { soon: true }); // what it said stands in other parts as well
+});
 setTimeout(() => { if (!opened) load(); }, 2000);
 
 const chart = document.getElementById("rate-chart");
