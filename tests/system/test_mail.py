@@ -294,15 +294,15 @@ async def test_two_tabs_double_toggles_and_a_restart_make_one_run_an_interval(co
 
 
 async def test_a_mailbox_is_read_as_fast_as_its_server_answers(house: House, imap: Dovecot) -> None:
-    box = imap.mailbox("eva@example.test")
+    box = imap.mailbox("lino@example.test")
     box.create(*(f"Folder {n}" for n in range(16)))  # each takes some commands
     box.add(*(mail(f"message {n}") for n in range(120)))
-    eva = await connected(house, imap, "eva")
-    eva.compare(box)
-    [first] = await eva.runs()
+    lino = await connected(house, imap, "lino")
+    lino.compare(box)
+    [first] = await lino.runs()
     waits = house.sql(
         "SELECT s.cause FROM keepstep.rate_samples s JOIN keepstep.connections c ON c.id = s.connection_id"
-        " WHERE c.owner_id = %s AND s.waited_ms > 0", eva.owner,
+        " WHERE c.owner_id = %s AND s.waited_ms > 0", lino.owner,
     )  # fmt: skip
 
     assert first["requests"] >= 20
