@@ -14,7 +14,8 @@ from keepstep.model.diagnosis import explained
 from keepstep.model.errors import BadRequest, Conflict, NotFound
 from keepstep.model.integration import Mode
 from keepstep.service.audit import Audit
-from keepstep.service.owners import STATES, OwnerConnections
+from keepstep.service.owner_lines import STATES
+from keepstep.service.owners import OwnerConnections
 from keepstep.service.shapes import Absent, Shape, one_of
 from keepstep.store import agents as store
 from keepstep.store import sync_types

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from keepstep.model.schedule import Identity
 from keepstep.service.auto_sync import Config, Kind
 from keepstep.service.core import Service
-from keepstep.service.owners import OwnerLine
+from keepstep.service.owner_lines import OwnerLine
 from keepstep.service.shapes import RunSummary
 
 _LIVE = ("queued", "running", "waiting")

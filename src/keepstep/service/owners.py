@@ -5,20 +5,18 @@ import json
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from datetime import datetime
-from typing import Annotated, Any, Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 from keepstep.dispatch.queue import Queue
-from keepstep.model.diagnosis import explained
 from keepstep.model.errors import BadRequest, Conflict, LockHeld, NotAllowed, NotFound, StoreError
 from keepstep.model.integration import ANOTHER_ACCOUNT, Mode
 from keepstep.model.run import RunRequest
 from keepstep.model.schedule import Identity, Role
 from keepstep.reliability.health import Health, of_owners
-from keepstep.reliability.span import ahead
 from keepstep.service.audit import Audit
+from keepstep.service.owner_lines import STATES, WAITS, OwnerLine, OwnerPage, line_of
 from keepstep.service.scope import is_hidden
-from keepstep.service.shapes import RunSummary, Shape, one_of
+from keepstep.service.shapes import RunSummary
 from keepstep.service.vault import Vault
 from keepstep.service.views import Views
 from keepstep.store import checkpoints, runs
@@ -28,49 +26,11 @@ from keepstep.store.db import Connection, Database
 MOST_LISTED = 500
 MOST_POOLED = 2
 """So many renewals of tokens at the same time hold connections of the pool; others open one of their own."""
-STATES = ("connected", "needs-connecting", "needs-reconnect", "paused")
-ConnectionState = Annotated[str, one_of(*STATES)]
 _OF_AGENTS = "erp"
 """Where owners are agents, and no users (``connections.of_user``)."""
 T = TypeVar("T")
 TOKENS = "tokens"
 """Under which name tokens stand among an owner's credentials, as JSON."""
-
-
-class OwnerLine(Shape):
-    """One owner's connection to an integration. An agent's is ``enabled`` while one of its types is, and next is the
-    first of them.
-
-    ``reason``: why it is paused, or why upstream refuses it; ``fix``: what to do then. ``nextSync`` says in words when
-    the next one comes, or what it waits for. ``failures``: runs in a row that failed; ``error``: that of the last one.
-    """
-
-    id: int
-    integration: str
-    owner: str
-    user: str | None
-    workspace: str | None
-    state: ConnectionState
-    reason: str | None
-    fix: str
-    paused_by: str | None
-    enabled: bool
-    interval_minutes: int | None
-    next_sync_at: datetime | None
-    next_sync: str
-    last_sync_at: datetime | None
-    last_failure_at: datetime | None
-    failures: int
-    error: dict[str, Any] | None
-    last_run_id: int | None
-
-
-class OwnerPage(Shape):
-    """Some of them. ``next``: give it as ``after`` for those that follow; null at the end. ``counts``: by state."""
-
-    items: list[OwnerLine]
-    next: int | None
-    counts: dict[str, int]
 
 
 @dataclass(slots=True)
@@ -107,12 +67,12 @@ class OwnerConnections:
             if not (users and row["integration"] == _OF_AGENTS):
                 counts[row["state"]] += row["n"]
         more = rows[most - 1]["id"] if len(rows) > most else None
-        return OwnerPage(items=[_line(row) for row in rows[:most]], next=more, counts=counts)
+        return OwnerPage(items=[line_of(row) for row in rows[:most]], next=more, counts=counts)
 
     async def of(self, owner: str) -> list[OwnerLine]:
         """All connections of one user."""
         async with self.database.connection() as connection:
-            return [_line(row) for row in await store.select(connection, owner=owner, users=True)]
+            return [line_of(row) for row in await store.select(connection, owner=owner, users=True)]
 
     def of_users(self, integration: str) -> str:
         """The same integration. Raises ``NotFound`` where its owners are agents: what is theirs is no user's."""
@@ -136,7 +96,7 @@ class OwnerConnections:
         """
         line = await self._known(integration, owner)
         if line.state != "connected":
-            raise Conflict(f"It cannot be synced: {_WAITS[line.state][0]}.", fix=line.fix)
+            raise Conflict(f"It cannot be synced: {WAITS[line.state][0]}.", fix=line.fix)
         if integration not in self.entities:
             raise NotFound(f"There is no integration {integration}.", fix=f"Known are: {', '.join(self.entities)}.")
         request = RunRequest(tuple(self.entities[integration]), Mode.DELTA, actor=by)
@@ -283,7 +243,7 @@ class OwnerConnections:
             rows = await store.select(connection, integration=integration, owner=owner)
         if not rows:
             raise _nobody(integration, owner)
-        return _line(rows[0])
+        return line_of(rows[0])
 
 
 @dataclass(frozen=True, slots=True)
@@ -363,36 +323,6 @@ class HeldTokens(Generic[T]):
         sealed = await self.place.seal(tokens, self.values)
         await store.renew(self.connection, self.place.integration, self.place.owner, sealed)
         self.tokens = tokens
-
-
-_WAITS = {
-    "needs-connecting": ("waits until it is connected", "Connect the account."),
-    "needs-reconnect": ("waits until it is connected again", "Connect the account again."),
-    "paused": ("paused", "Ask the administrator who paused it."),
-}
-"""What a connection that cannot be used waits for, and what to do."""
-
-
-def _line(row: Mapping[str, Any]) -> OwnerLine:
-    waits, fix = _WAITS.get(row["state"], ("", ""))
-    due = row["due_at"]
-    if not row["enabled"]:
-        words = "off"
-    elif waits:
-        words = waits
-    else:
-        words = "waits for its integration" if due is None else ahead((due - row["now"]).total_seconds())
-    same = ("id", "integration", "owner", "user", "workspace", "state", "reason", "paused_by", "enabled",
-            "last_failure_at", "failures", "last_run_id")  # fmt: skip
-    return OwnerLine(
-        **{name: row[name] for name in same},
-        fix=fix,
-        interval_minutes=None if row["interval_seconds"] is None else -(-row["interval_seconds"] // 60),
-        next_sync_at=due,
-        next_sync=words,
-        last_sync_at=row["last_success_at"],
-        error=None if row["error"] is None else explained(row["error"]),
-    )
 
 
 def _name(integration: str, owner: str) -> str:

@@ -4,7 +4,8 @@ from typing import Annotated, Literal
 
 from fastapi import APIRouter, Path, Query
 
-from keepstep.service.owners import MOST_LISTED, OwnerConnections, OwnerLine, OwnerPage
+from keepstep.service.owner_lines import OwnerLine, OwnerPage
+from keepstep.service.owners import MOST_LISTED, OwnerConnections
 from keepstep.service.shapes import RunSummary, Shape
 from keepstep.web.openapi import problems
 from keepstep.web.parameters import NO_NUL, Before, Body, Limit, Number, Reason, Word

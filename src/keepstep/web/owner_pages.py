@@ -7,7 +7,7 @@ from fastapi import APIRouter, Query, Request, Response
 from keepstep.service.auto_sync import CONTACTS, KINDS, MAIL, Kind
 from keepstep.service.core import Service
 from keepstep.service.own_sync import own_sync
-from keepstep.service.owners import STATES
+from keepstep.service.owner_lines import STATES
 from keepstep.service.report_cells import ERP
 from keepstep.web.parameters import NO_NUL, Older
 from keepstep.web.rendering import Pages
