@@ -68,20 +68,22 @@ class Pinger:
                 ping = await integration.ping()
         except BadRequest:  # its credentials have gone meanwhile
             return None
-        await self.keep(key, ping)
-        return None if ping.code == "breaker-open" else ping
-
-    async def keep(self, key: str, ping: Ping) -> None:
-        """Keep an answer, whoever asked, so that what is said of upstream is what was heard last."""
-        if ping.code == "breaker-open":  # nobody was asked
-            return
-        async with self._database.connection() as connection:
-            before = await pings.newest(connection, key, limit=1)
-            await pings.put(connection, key, ping)
-        if ping.state != (before[0]["state"] if before else "ok"):
+        if await self.keep(key, ping):
             level = "info" if ping.state == "ok" else "warning"
             words = f"{key}: ping {ping.state}. {ping.reason}"
             getattr(_log, level)(words, code=ping.code or None, fix=ping.fix or None)
+        return None if ping.code == "breaker-open" else ping
+
+    async def keep(self, key: str, ping: Ping) -> bool:
+        """Keep an answer, whoever asked, so that what is said of upstream is what was heard last; gives whether that is
+        another one than before.
+        """
+        if ping.code == "breaker-open":  # nobody was asked
+            return False
+        async with self._database.connection() as connection:
+            before = await pings.newest(connection, key, limit=1)
+            await pings.put(connection, key, ping)
+        return bool(ping.state != (before[0]["state"] if before else "ok"))
 
     async def samples(self, key: str, *, limit: int) -> list[PingSample]:
         """The last pings that were kept, newest first."""
