@@ -55,6 +55,7 @@ def test_a_home_that_somebody_holds_without_a_database_is_refused_with_the_proce
     layout = layout_of(used)
     lock = embedded_home.lock(layout)
     assert lock is not None
+    os.ftruncate(lock, 0)
     os.pwrite(lock, f"{os.getpid()}\n".encode(), 0)
     with pytest.raises(StoreError, match=f"in use by process {os.getpid()}") as refusal:
         EmbeddedPostgres.open(used, patience=0.2)

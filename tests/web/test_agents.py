@@ -184,3 +184,14 @@ async def test_runs_of_an_agent_are_for_staff_and_for_no_user_who_is_called_so(d
     assert connection["of_user"] is None
     assert seen == {"user": (False, 404), "viewer": (True, 200), "operator": (True, 200), "admin": (True, 200)}
     assert (gone.status_code, [row["enabled"] for row in schedules]) == (204, [True] * 4)
+
+
+async def test_an_address_says_405_for_what_it_does_not_take(site: Served) -> None:
+    await add(site, "A/7")
+    answers = {method: await site.admin.request(method, f"{URL}/A%2F7/credentials") for method in ("PATCH", "GET")}
+    changed = await site.admin.patch(f"{URL}/A%2F7", json={"enabled": False})
+
+    assert {method: (one.status_code, one.headers["allow"]) for method, one in answers.items()} == dict.fromkeys(
+        answers, (405, "DELETE, PUT")
+    )
+    assert (changed.status_code, changed.json()["code"]) == (200, "A/7")

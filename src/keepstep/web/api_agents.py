@@ -4,6 +4,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Path
 from pydantic import Field, StringConstraints
+from starlette.convertors import PathConvertor, register_url_convertor
 
 from keepstep.model.schedule import Role
 from keepstep.service.agents import LONGEST_CODE, LONGEST_NAME, Agent, TypeRuns
@@ -13,6 +14,15 @@ from keepstep.web.api_sync_types import TypeName
 from keepstep.web.openapi import problems
 from keepstep.web.parameters import NO_NUL, Body, Word
 from keepstep.web.security import Admin, Operator, needs
+
+
+class _CodeConvertor(PathConvertor):
+    """A code in an address, slashes and all; what ends like the address of an agent's credentials is that one."""
+
+    regex = r"(?!.*/credentials$).+"
+
+
+register_url_convertor("agent", _CodeConvertor())
 
 Code = Annotated[
     str,
@@ -72,7 +82,7 @@ def router(service: Service) -> APIRouter:
     async def add(body: NewAgent, who: Admin) -> Agent:
         return await agents.add(body.code, name=body.name, enabled=body.enabled, by=who.name)
 
-    # A code may hold a slash, which arrives decoded: the longer address is asked first, and no code ends like it.
+    # A code may hold a slash, which arrives decoded; none ends like the longer address.
 
     @routes.put(
         "/agents/{code:path}/credentials", summary="Give an agent credentials of their own", responses=problems(404),
@@ -88,14 +98,14 @@ def router(service: Service) -> APIRouter:
         return await agents.disconnect(code, by=who.name)
 
     @routes.patch(
-        "/agents/{code:path}", summary="Rename, disable or enable an agent", responses=problems(404),
+        "/agents/{code:agent}", summary="Rename, disable or enable an agent", responses=problems(404),
         description="Of one who is disabled nothing begins any more, and what goes on is ended; their rows stay.",
     )  # fmt: skip
     async def change(code: Code, body: AgentChange, who: Admin) -> Agent:
         return await agents.change(code, name=body.name, enabled=body.enabled, by=who.name)
 
     @routes.delete(
-        "/agents/{code:path}", summary="Take an agent off the list", status_code=204, responses=problems(404),
+        "/agents/{code:agent}", summary="Take an agent off the list", status_code=204, responses=problems(404),
         description="What goes on is ended. Their rows and past runs stay.",
     )  # fmt: skip
     async def remove(code: Code, who: Admin) -> None:
