@@ -67,3 +67,14 @@ async def upstream() -> AsyncIterator[Upstream]:
 def sync(dsn: str, upstream: Upstream) -> Sync:
     """Keepstep between the two."""
     return Sync(dsn, upstream)
+
+
+LONGEST = (
+    "tests/web/test_openapi.py", "tests/system/test_erp.py", "tests/system/test_pg_cron",
+    "tests/integrations/erp/test_parser.py", "tests/system/test_soak.py",
+)  # fmt: skip
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """What takes a minute or more begins first: at the end the other workers would wait for it."""
+    items.sort(key=lambda item: not item.nodeid.startswith(LONGEST))

@@ -218,7 +218,7 @@ async def test_a_viewer_sees_everything_and_is_told_why_nothing_can_be_pressed(b
     assert await site.sql("SELECT 1 FROM keepstep.runs") == []
 
 
-@pytest.mark.parametrize("theme", ["light", "dark"])
+@pytest.mark.parametrize("theme", ["dark"])
 async def test_the_page_is_accessible_with_everything_on_it(
     browser: Watched, site: Served, upstream: Upstream, theme: str
 ) -> None:

@@ -15,7 +15,7 @@ ERP = "/systems/integrations/erp"
 SUMS = "Saldo adds up to 1,00, but 2,00 is printed"
 WRONG = NotData.named("report-total", facts={"path": "customers", "detail": SUMS})
 AWAY = Transient.named("upstream-failed", facts={"title": "The ERP", "status": 503})
-THEMES = pytest.mark.parametrize("theme", ["light", "dark"])
+THEMES = pytest.mark.parametrize("theme", ["dark"])
 
 
 @pytest.fixture

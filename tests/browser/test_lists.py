@@ -292,7 +292,7 @@ async def test_dead_letters_are_decided_by_keyboard_alone(browser: Watched, site
     await expect(page.locator("#letters")).to_contain_text("No dead letter matches")
 
 
-@pytest.mark.parametrize("theme", ["light", "dark"])
+@pytest.mark.parametrize("theme", ["dark"])
 async def test_the_lists_are_accessible_full_and_empty(
     browser: Watched, site: Served, upstream: Upstream, theme: str
 ) -> None:

@@ -14,7 +14,7 @@ from tests.support.site import Served, served
 
 MATRIX = "/systems/integrations/users"
 KEY = "google_contacts"
-THEMES = pytest.mark.parametrize("theme", ["light", "dark"])
+THEMES = pytest.mark.parametrize("theme", ["dark"])
 
 
 @pytest.fixture

@@ -156,7 +156,7 @@ async def test_a_run_that_does_not_exist_is_said(browser: Watched) -> None:
     await expect(page.get_by_role("heading", level=1)).to_have_text("There is no run 999.")
 
 
-@pytest.mark.parametrize("theme", ["light", "dark"])
+@pytest.mark.parametrize("theme", ["dark"])
 async def test_the_page_of_a_run_is_accessible_whatever_became_of_it(
     browser: Watched, site: Served, upstream: Upstream, theme: str
 ) -> None:

@@ -35,7 +35,7 @@ async def test_a_wrong_password_is_told_in_words_and_the_name_stays(browser: Wat
     assert await page.get_by_label("Password").input_value() == ""
 
 
-@pytest.mark.parametrize("theme", ["light", "dark"])
+@pytest.mark.parametrize("theme", ["dark"])
 async def test_door_and_patterns_are_accessible(site: Served, browser: Watched, theme: str) -> None:
     await browser.context.add_cookies([{"name": "keepstep_theme", "value": theme, "url": site.url}])
     assert await violations(await browser.page("/login")) == []

@@ -21,6 +21,23 @@ DESK = {"width": 1440, "height": 900}
 PATIENCE_MS = 12_000
 """Less than the 15 s after which the page looks by itself: what it shows must have come as news."""
 _AXE_RULES = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa"]
+_OF_COLOURS = ["color-contrast", "link-in-text-block"]
+_AXE = """async ([all, colours]) => {
+  const root = document.documentElement;
+  const theme = root.dataset.theme;
+  const frame = () => new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)));
+  const found = [[theme, await axe.run(document, { runOnly: all })]];
+  const still = new CSSStyleSheet();
+  still.replaceSync("*, *::before, *::after { transition: none !important; }");
+  document.adoptedStyleSheets.push(still);
+  await frame();
+  root.dataset.theme = theme === "dark" ? "light" : "dark";
+  await frame();
+  found.push([root.dataset.theme, await axe.run(document, { runOnly: colours })]);
+  root.dataset.theme = theme;
+  document.adoptedStyleSheets.pop();
+  return found;
+}"""
 _WATCH = """
 document.addEventListener("securitypolicyviolation", (event) => {
   console.error(`CSP: ${event.violatedDirective} blocked ${event.blockedURI || "inline"} ${event.sourceFile ?? ""}`);
@@ -82,11 +99,12 @@ async def browsing(url: str, **options: Any) -> AsyncIterator[Watched]:
 
 
 async def violations(page: Page) -> list[str]:
-    """What axe finds against WCAG A and AA, one line each."""
+    """What axe finds against WCAG A and AA, one line each: all of it as the page is, colours in the other theme too."""
     await page.evaluate(AXE.read_text(encoding="utf-8"))
-    found = await page.evaluate("rules => axe.run(document, { runOnly: { type: 'tag', values: rules } })", _AXE_RULES)
+    found = await page.evaluate(_AXE, [{"type": "tag", "values": _AXE_RULES}, {"type": "rule", "values": _OF_COLOURS}])
     return [
-        f"{one['id']}: {node['html'][:160]} {node.get('failureSummary', '')[:300]}"
-        for one in found["violations"]
+        f"{theme}: {one['id']}: {node['html'][:160]} {node.get('failureSummary', '')[:300]}"
+        for theme, results in found
+        for one in results["violations"]
         for node in one["nodes"]
     ]
