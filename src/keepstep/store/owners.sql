@@ -60,7 +60,7 @@ RETURNING id
    AND strpos(lower(c.owner_id || coalesce(' ' || c.workspace, '')), lower(%(search)s)) > 0
  LIMIT %(most)s)
 UNION ALL
-(SELECT c.id FROM keepstep.users u JOIN keepstep.connections c ON c.owner_id = u.owner_id
+(SELECT c.id FROM keepstep.users u JOIN keepstep.connections c ON c.of_user = u.owner_id
  WHERE (%(integration)s::text IS NULL OR c.integration = %(integration)s)
    AND keepstep.grams(u.name) @> keepstep.grams(%(search)s) AND strpos(lower(u.name), lower(%(search)s)) > 0
  LIMIT %(most)s)
@@ -90,7 +90,7 @@ WHERE c.owner_id IS NOT NULL AND (NOT %(users)s OR c.of_user IS NOT NULL)
   AND (%(among)s::bigint[] IS NULL OR c.id = ANY (%(among)s))
   AND (%(search)s::text IS NULL
        OR strpos(lower(c.owner_id || coalesce(' ' || c.workspace, '')), lower(%(search)s)) > 0
-       OR c.owner_id IN (SELECT n.owner_id FROM keepstep.users n WHERE strpos(lower(n.name), lower(%(search)s)) > 0))
+       OR c.of_user IN (SELECT n.owner_id FROM keepstep.users n WHERE strpos(lower(n.name), lower(%(search)s)) > 0))
   AND (%(after)s::bigint IS NULL OR (c.integration, c.owner_id, c.id) >
        (SELECT p.integration, p.owner_id, p.id FROM keepstep.connections p WHERE p.id = %(after)s))
 ORDER BY c.integration, c.owner_id, c.id LIMIT %(limit)s
