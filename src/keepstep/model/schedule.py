@@ -44,14 +44,14 @@ class Role(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Scope:
-    """What somebody may see: ``everything``, or what is ``shared`` and what belongs to ``owner``."""
+    """What somebody may see: ``everything``, or what is ``shared`` (or an agent's) and what is the user ``owner``'s."""
 
     everything: bool = False
     shared: bool = False
     owner: str | None = None
 
     def sees(self, owner: str | None) -> bool:
-        """Whether what belongs to this owner (None: to nobody) may be seen."""
+        """Whether what belongs to this user (None: to nobody, or to an agent) may be seen."""
         return self.everything or (self.shared if owner is None else owner == self.owner)
 
 

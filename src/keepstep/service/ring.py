@@ -48,7 +48,7 @@ class Wanted:
             (self.entity is None or line.entity == self.entity)
             and (self.run_id is None or line.run_id == self.run_id)
             and line.rank >= LEVELS.index(self.level)
-            and self.scope.sees(line.owner)
+            and self.scope.sees(line.of_user)
         )
 
 
@@ -62,7 +62,7 @@ class Line:
     id: int
     run_id: int
     entity: str | None
-    owner: str | None
+    of_user: str | None
     rank: int
     position: Position
     body: bytes
@@ -77,8 +77,8 @@ class Line:
         )  # fmt: skip
         body = b"event: log\ndata: " + data.model_dump_json().encode() + b"\n\n"
         rank = LEVELS.index(row["level"])
-        whose = row["of_user"]
-        return cls(row["id"], row["run_id"], row["entity"], whose, rank, position, body, block(position, body))
+        of = row["run_id"], row["entity"], row["of_user"]
+        return cls(row["id"], *of, rank, position, body, block(position, body))
 
     def at(self, position: Position) -> bytes:
         """The same event for somebody whose position after it is another one."""

@@ -37,7 +37,7 @@ def current() -> Scope:
 
 
 def is_hidden(owner: str | None) -> bool:
-    """Whether what belongs to this owner (None: to nobody) is not for whoever asks."""
+    """Whether what belongs to this user (None: to nobody, or to an agent) is not for whoever asks."""
     return not current().sees(owner)
 
 
